@@ -1,0 +1,106 @@
+"""Settings: the only reader of the environment. The README's table is compared with this file by a test."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+DEFAULT_CATALOGUE = Path(__file__).resolve().parent.parent / "deploy" / "models.toml"
+
+
+class SettingsError(ValueError):
+    """The environment holds a setting that cannot be used; the message names it."""
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, named as its environment variable in lower case."""
+
+    database_url: str = _setting("", "PostgreSQL 14 or newer, `postgresql://…`; required")
+    redis_url: str = _setting("", "Redis, `redis://…` or `rediss://…`; required")
+    redis_ssl_cert_reqs: str = _setting("required", "for `rediss://`: `required`, or `none` for self-signed hosts")
+    redis_prefix: str = _setting("tuneyard:", "prefix of every Redis key, so that services may share one Redis")
+    storage_url: str = _setting("", "directory of files, checkpoints and models, shared by all processes; required")
+    work_dir: str = _setting("", "scratch directory of a trainer worker; empty: the system's temporary directory")
+    models_file: str = _setting(str(DEFAULT_CATALOGUE), "catalogue of base models, TOML")
+    api_key: str = _setting("", "a key that the release step makes an owner key of project `default`")
+    lease_seconds: float = _setting(60.0, "how long a worker may be silent before its job is taken back; s")
+    heartbeat_seconds: float = _setting(1.0, "time between two heartbeats of a running job; s")
+    clock_seconds: float = _setting(5.0, "time between two rounds of the clock; s")
+    retry_seconds: float = _setting(10.0, "wait after the first loss of a worker, doubled at each further one; s")
+    forget_seconds: float = _setting(60.0, "after this long an unclaimed message is sent again; s")
+    dispatch_ahead: int = _setting(8, "waiting jobs of one queue that are offered to Redis at a time")
+    train_queue: str = _setting("train", "Celery queue of new training jobs")
+    checkpoint_seconds: float = _setting(60.0, "time between two resume points of a run; s")
+    trainer_standby: bool = _setting(True, "keep one trainer process ready, which saves seconds at each start")
+    trainer_threads: int = _setting(0, "CPU threads of one trainer; 0: the cores of the machine")
+    answers: int = _setting(20, "validation prompts answered by base and tuned model at the end of a job")
+    max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
+    max_body_kb: int = _setting(1024, "largest JSON body; KB")
+    result_files: str = _setting(
+        "base64", "result files on the OpenAI door: `base64`, as OpenAI serves them, or `plain`"
+    )
+    strict_status: bool = _setting(False, "show a paused job as `queued`, for clients with a closed list of states")
+    log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read settings from an environment.
+
+    Raises SettingsError when a value does not fit its type or a choice.
+    """
+    kinds = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        text = environ.get(item.name.upper(), "").strip()
+        if text:
+            values[item.name] = _parse(item.name, kinds[item.name], text)
+    settings = Settings(**values)
+    for name, choices in CHOICES.items():
+        if getattr(settings, name) not in choices:
+            raise SettingsError(f"{name.upper()} is one of {', '.join(choices)}")
+    return settings
+
+
+CHOICES = {
+    "result_files": ("base64", "plain"),
+    "redis_ssl_cert_reqs": ("required", "none"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+}
+
+
+def _parse(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in ("0", "1", "true", "false", "yes", "no"):
+            raise SettingsError(f"{name.upper()} is 1 or 0, not {text!r}")
+        return text.lower() in ("1", "true", "yes")
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise SettingsError(f"{name.upper()} is a number, not {text!r}") from error
+    if kind in (int, float) and not 0 <= value < 1e9:
+        raise SettingsError(f"{name.upper()} cannot be {text}")
+    return value
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load(os.environ)
+
+
+def require(*names: str) -> Settings:
+    """The settings of this process, when each of `names` is set.
+
+    Raises SettingsError that names the first one missing: a missing URL must never pass unnoticed.
+    """
+    for name in names:
+        if not getattr(settings(), name):
+            raise SettingsError(f"{name.upper()} is not set")
+    return settings()

@@ -1,0 +1,82 @@
+"""Every error that a caller can be shown.
+
+JobServiceError
+├── Invalid            400  the request is wrong: body, parameter, file
+│   └── WrongState     400  the job cannot do that now, or ever
+├── Unauthenticated    401  no key, or one that is not valid
+├── Forbidden          403  the key may not do this
+├── Unknown            404  there is no such thing, or it is another project's
+├── NotAllowed         405  the URL knows other methods
+├── TooLarge           413  more bytes than this server takes
+├── KeyReused          422  an Idempotency-Key that came with another body before
+├── Unavailable        503  a part of the service is away; the same request may pass later
+└── JobFailed           -   why a job failed: written to the job, never raised at a caller
+"""
+
+
+class JobServiceError(Exception):
+    """An error in words for the caller; `param` is the dotted name of what was wrong."""
+
+    status = 500
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class Invalid(JobServiceError):
+    """The request is wrong and stays wrong."""
+
+    status = 400
+
+
+class WrongState(Invalid):
+    """The job is in a state that does not allow this."""
+
+
+class Unauthenticated(JobServiceError):
+    """No API key, or one that is unknown or revoked."""
+
+    status = 401
+
+
+class Forbidden(JobServiceError):
+    """The key's scopes do not include this."""
+
+    status = 403
+
+
+class Unknown(JobServiceError):
+    """Not there, or not this project's: the two look the same from outside."""
+
+    status = 404
+
+
+class NotAllowed(JobServiceError):
+    """The URL exists, the method does not."""
+
+    status = 405
+
+
+class TooLarge(JobServiceError):
+    """The body or the file is over this server's limit."""
+
+    status = 413
+
+
+class KeyReused(JobServiceError):
+    """An Idempotency-Key was sent again with another body."""
+
+    status = 422
+
+
+class Unavailable(JobServiceError):
+    """Database, broker or storage is away for now."""
+
+    status = 503
+
+
+class JobFailed(JobServiceError):
+    """Why a job failed; becomes the job's `error`."""

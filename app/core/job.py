@@ -1,0 +1,139 @@
+"""The things the service keeps: one frozen dataclass per table, no wire names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.core.states import TERMINAL, Desired, Status
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a caller asks for; every dialect's create ends in one of these."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: str | None = None
+    seed: int | None = None
+    method: str = "supervised"
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] | None = None
+    ignored_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of `jobs`: `spec` is what was asked, `result` what the stages made, `progress` the last beat's."""
+
+    id: str
+    project_id: str
+    org_id: str
+    queue: str
+    status: Status
+    desired: Desired
+    attempt: int
+    crashes: int
+    lease_owner: str | None
+    task_id: str | None
+    spec: dict[str, Any]
+    metadata: dict[str, str] | None
+    environment: dict[str, Any] | None
+    progress: dict[str, Any]
+    result: dict[str, Any]
+    error: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    not_before: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is in a state that it never leaves."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of a job's append-only log; `type` is `message` or `metrics`, `level` is `info`, `warn` or `error`."""
+
+    id: int
+    job_id: str
+    level: str
+    type: str
+    message: str
+    data: dict[str, Any] | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event as a worker reports it. An event with the same `once` is written once in the life of a job."""
+
+    message: str
+    level: str = "info"
+    type: str = "message"
+    data: Mapping[str, Any] | None = None
+    once: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published state of a run; `kind` is `epoch` (a usable model), `resume` or `stop`."""
+
+    id: str
+    job_id: str
+    attempt: int
+    step: int
+    kind: str
+    name: str
+    path: str
+    best: bool
+    metrics: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class File:
+    """An uploaded or produced file; `path` is its key in storage, `bytes` its size."""
+
+    id: str
+    project_id: str
+    filename: str
+    purpose: str
+    bytes: int
+    sha256: str
+    path: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Model:
+    """A tuned model, or one of its checkpoints; `path` is the storage prefix of its weights."""
+
+    name: str
+    project_id: str
+    org_id: str
+    job_id: str
+    base: str
+    path: str
+    manifest: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key without its secret."""
+
+    id: str
+    project_id: str
+    org_id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    strict_status: bool
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None

@@ -1,0 +1,52 @@
+"""Ids, and the names of tuned models and their checkpoints."""
+
+import re
+import secrets
+import string
+
+ALPHABET = string.ascii_letters + string.digits
+SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def job_id() -> str:
+    """`ftjob-` and 24 random letters and digits (143 bits)."""
+    return f"ftjob-{_random(24)}"
+
+
+def file_id() -> str:
+    """`file-` and 24 random letters and digits."""
+    return f"file-{_random(24)}"
+
+
+def checkpoint_id() -> str:
+    """`ftckpt_` and 24 random letters and digits."""
+    return f"ftckpt_{_random(24)}"
+
+
+def key_id() -> str:
+    """`key_` and 16 random letters and digits: names a key without being one."""
+    return f"key_{_random(16)}"
+
+
+def request_id() -> str:
+    """`req_` and 24 random letters and digits."""
+    return f"req_{_random(24)}"
+
+
+def api_key() -> str:
+    """A new secret key: `ty-` and 43 random letters and digits (256 bits)."""
+    return f"ty-{_random(43)}"
+
+
+def model_name(base: str, org: str, suffix: str | None, job: str) -> str:
+    """`ft:{base}:{org}:{suffix or empty}:{last 8 of the job's id}`, spaces of the suffix as hyphens."""
+    return f"ft:{base}:{org}:{(suffix or '').replace(' ', '-')}:{job[-8:]}"
+
+
+def checkpoint_name(model: str, step: int) -> str:
+    """`{model}:ckpt-step-{step}`."""
+    return f"{model}:ckpt-step-{step}"

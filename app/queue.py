@@ -1,0 +1,143 @@
+"""Waking workers: the only sender of Celery messages. A message is a hint; losing one costs seconds, never a job."""
+
+import logging
+from functools import cache
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from app.config import Settings, require
+from app.core.errors import Unavailable
+from app.core.job import Job
+from app.core.states import TASKS, Status
+from app.store import windows
+from app.store.db import transaction
+
+SEND_TIMEOUT_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def celery_settings(settings: Settings, *, socket_timeout: float) -> dict[str, Any]:
+    """The Celery configuration that senders and workers share; `socket_timeout` in seconds."""
+    queues = [TASKS[Status.VALIDATING_FILES], settings.train_queue, TASKS[Status.FINALIZING]]
+    configuration: dict[str, Any] = {
+        "broker_url": settings.redis_url,
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_acks_late": False,
+        "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 1,
+        "task_reject_on_worker_lost": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_transport_options": {
+            "socket_timeout": socket_timeout,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "global_keyprefix": settings.redis_prefix,
+        },
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_publish_retry": True,
+        "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_max": 0.1},
+        "worker_max_tasks_per_child": 100,
+        "task_create_missing_queues": False,
+        "task_queues": [Queue(name) for name in queues],
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+    }
+    if settings.redis_url.startswith("rediss://"):
+        configuration["broker_use_ssl"] = {"ssl_cert_reqs": settings.redis_ssl_cert_reqs}
+    return configuration
+
+
+@cache
+def _sender() -> Celery:
+    sender = Celery("tuneyard-sender", set_as_current=False)
+    sender.conf.update(celery_settings(require("redis_url"), socket_timeout=SEND_TIMEOUT_SECONDS))
+    return sender
+
+
+@cache
+def _redis() -> redis.Redis:
+    settings = require("redis_url")
+    options: dict[str, Any] = {}
+    if settings.redis_url.startswith("rediss://"):
+        options["ssl_cert_reqs"] = settings.redis_ssl_cert_reqs
+    return redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=SEND_TIMEOUT_SECONDS,
+        socket_connect_timeout=SEND_TIMEOUT_SECONDS,
+        **options,
+    )
+
+
+def celery_queue(status: Status, queue: str) -> str:
+    """The Celery queue that serves a status: jobs wait for training by their own queue, else one per task."""
+    return queue if status is Status.QUEUED else TASKS[status]
+
+
+def wake(job: Job) -> None:
+    """Offer the jobs of this one's kind to the workers, in order, as far as the window has room. Never fails."""
+    if job.status in TASKS:
+        dispatch(job.status, job.queue)
+
+
+def dispatch(status: Status, queue: str) -> None:
+    """Refill the window of a status and queue; what cannot be done now is left to the clock."""
+    try:
+        with transaction() as conn:
+            woken = windows.dispatch(conn, status, queue, ahead=require().dispatch_ahead)
+    except Unavailable as error:
+        log.warning("not woken: %s", error.message)
+        return
+    for job in woken:
+        _send(job)
+
+
+def _send(job: Job) -> None:
+    queue = celery_queue(job.status, job.queue)
+    try:
+        _sender().send_task(TASKS[job.status], args=[job.id], task_id=job.task_id, queue=queue)
+    except OperationalError as error:
+        log.warning("broker down, left to the clock: %s", error, extra={"job_id": job.id})
+    else:
+        log.info("woken for %s", queue, extra={"job_id": job.id})
+
+
+def revoke(job: Job) -> None:
+    """Tell workers to drop the job's message if it still waits, and Flower to show it; best effort."""
+    if job.task_id is None:
+        return
+    try:
+        _sender().control.revoke(job.task_id)
+    except OperationalError as error:
+        log.warning("not revoked: %s", error, extra={"job_id": job.id})
+
+
+def length(status: Status, queue: str) -> int | None:
+    """Messages that wait in Redis for a status and queue; None when Redis does not answer."""
+    try:
+        found = _redis().llen(require().redis_prefix + celery_queue(status, queue))
+    except redis.RedisError:
+        return None
+    assert isinstance(found, int)
+    return found
+
+
+def ping() -> None:
+    """Ask Redis for an answer.
+
+    Raises Unavailable when there is none.
+    """
+    try:
+        _redis().ping()
+    except redis.RedisError as error:
+        raise Unavailable("The broker cannot be reached; please try again.") from error

@@ -1,0 +1,118 @@
+"""Checkpoints: published states of a run, fenced like everything a worker writes."""
+
+from app.core.job import Checkpoint, Job
+from app.store import rows
+from app.store.db import Connection, Row, jsonb
+from app.store.leases import FENCE, LeaseLost, fence
+
+COLUMNS = rows.columns(Checkpoint)
+RESUME_POINTS_KEPT = 2
+EPOCHS_KEPT = 3
+
+
+def record(conn: Connection[Row], job: Job, new: Checkpoint) -> Checkpoint:
+    """Make a checkpoint known, and forgive the losses before it: only losses without progress add up.
+
+    A step that was published before keeps its id and name, and takes the new path. Raises LeaseLost.
+    """
+    held = conn.execute(f"update jobs set crashes = 0 where {FENCE} returning id", fence(job)).fetchone()
+    if held is None:
+        raise LeaseLost(job.id)
+    if new.best:
+        conn.execute("update checkpoints set best = false where job_id = %s", (job.id,))
+    recorded = rows.one(
+        conn,
+        Checkpoint,
+        f"""
+        insert into checkpoints (id, job_id, attempt, step, kind, name, path, best, metrics)
+        values (%(id)s, %(job)s, %(attempt)s, %(step)s, %(kind)s, %(name)s, %(path)s, %(best)s, %(metrics)s)
+        on conflict (job_id, step) do update set attempt = excluded.attempt, kind = excluded.kind,
+               path = excluded.path, best = excluded.best, metrics = excluded.metrics
+        returning {COLUMNS}
+        """,
+        {
+            "id": new.id,
+            "job": job.id,
+            "attempt": job.attempt,
+            "step": new.step,
+            "kind": new.kind,
+            "name": new.name,
+            "path": new.path,
+            "best": new.best,
+            "metrics": jsonb(new.metrics),
+        },
+    )
+    assert recorded is not None
+    return recorded
+
+
+def prune(conn: Connection[Row], job: Job) -> list[Checkpoint]:
+    """Forget the checkpoints that are superseded and return them, so that their bytes can go.
+
+    Kept: the newest two of any kind to resume from, the newest three of an epoch, and the best one.
+    """
+    return rows.many(
+        conn,
+        Checkpoint,
+        f"""
+        delete from checkpoints where job_id = %(job)s and not best
+           and id not in (select id from checkpoints where job_id = %(job)s order by step desc limit %(resume)s)
+           and id not in (select id from checkpoints where job_id = %(job)s and kind = 'epoch'
+                           order by step desc limit %(epochs)s)
+        returning {COLUMNS}
+        """,
+        {"job": job.id, "resume": RESUME_POINTS_KEPT, "epochs": EPOCHS_KEPT},
+    )
+
+
+def drop_ended(conn: Connection[Row]) -> list[Checkpoint]:
+    """Forget what only a resume would need, of jobs that have ended, and return it."""
+    return rows.many(
+        conn,
+        Checkpoint,
+        f"""
+        delete from checkpoints where kind <> 'epoch'
+           and job_id in (select id from jobs where status in ('succeeded', 'failed', 'cancelled'))
+        returning {COLUMNS}
+        """,
+        {},
+    )
+
+
+def resumable(conn: Connection[Row], job_id: str) -> list[Checkpoint]:
+    """The checkpoints of a job, newest step first."""
+    return rows.many(
+        conn,
+        Checkpoint,
+        f"select {COLUMNS} from checkpoints where job_id = %(job)s order by step desc",
+        {"job": job_id},
+    )
+
+
+def page(conn: Connection[Row], job_id: str, *, after: str | None, limit: int) -> list[Checkpoint]:
+    """At most `limit` epoch checkpoints of a job, newest step first, from behind the checkpoint `after`."""
+    return rows.many(
+        conn,
+        Checkpoint,
+        f"""
+        select {COLUMNS} from checkpoints
+         where job_id = %(job)s and kind = 'epoch'
+           and (%(after)s::text is null or step < (select step from checkpoints where id = %(after)s
+                                                     and job_id = %(job)s))
+         order by step desc limit %(limit)s
+        """,
+        {"job": job_id, "after": after, "limit": limit},
+    )
+
+
+def named(conn: Connection[Row], project_id: str, name: str) -> Checkpoint | None:
+    """The epoch checkpoint of this name, when it is the project's."""
+    return rows.one(
+        conn,
+        Checkpoint,
+        f"""
+        select {COLUMNS} from checkpoints where name = %(name)s and kind = 'epoch'
+           and job_id in (select id from jobs where project_id = %(project)s)
+        """,
+        {"name": name, "project": project_id},
+    )

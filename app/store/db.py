@@ -1,0 +1,71 @@
+"""Connections to Postgres: one pool per process, opened on first use, so after any fork."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Connection, OperationalError
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from app.config import require
+from app.core.errors import Unavailable
+
+Row = dict[str, Any]
+
+_pools: dict[int, ConnectionPool[Connection[Row]]] = {}
+
+
+def _pool() -> ConnectionPool[Connection[Row]]:
+    """The pool of this process; a pool that was opened before a fork is the parent's and stays untouched."""
+    pid = os.getpid()
+    if pid not in _pools:
+        _pools[pid] = ConnectionPool(
+            require("database_url").database_url,
+            kwargs={"row_factory": dict_row, "connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5},
+            min_size=1,
+            max_size=16,
+            timeout=10,
+            open=True,
+            check=ConnectionPool.check_connection,
+        )
+    return _pools[pid]
+
+
+def close() -> None:
+    """Close this process' pool, if it has one."""
+    pool = _pools.pop(os.getpid(), None)
+    if pool is not None:
+        pool.close()
+
+
+@contextmanager
+def transaction() -> Iterator[Connection[Row]]:
+    """One transaction: committed at the end of the block, rolled back by an exception.
+
+    Raises Unavailable when Postgres cannot be reached.
+    """
+    try:
+        with _pool().connection() as conn:
+            yield conn
+    except (OperationalError, PoolTimeout) as error:
+        raise Unavailable("The database cannot be reached; please try again.") from error
+
+
+def ping() -> None:
+    """Ask Postgres for an answer.
+
+    Raises Unavailable when there is none.
+    """
+    with transaction() as conn:
+        conn.execute("select 1")
+
+
+def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
+    """A JSON parameter; None is SQL's null."""
+    return None if value is None else Jsonb(value)
+
+
+__all__ = ["Connection", "Row", "close", "jsonb", "ping", "transaction"]

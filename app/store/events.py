@@ -1,0 +1,92 @@
+"""The event log of a job: append-only, fenced when a worker writes, paged newest first."""
+
+from collections.abc import Sequence
+
+from psycopg.types.json import Jsonb
+
+from app.core.job import Event, Job, NewEvent
+from app.store import rows
+from app.store.db import Connection, Row
+from app.store.leases import FENCE, LeaseLost, fence
+
+COLUMNS = rows.columns(Event)
+
+
+def append(conn: Connection[Row], job: Job, events: Sequence[NewEvent], *, seq: int) -> None:
+    """Write a worker's events, numbered from `seq` within its attempt; what was said `once` is not said again.
+
+    Raises LeaseLost when the lease is another's: then nothing was written.
+    """
+    batch = [
+        {
+            "seq": seq + number,
+            "once": event.once,
+            "level": event.level,
+            "type": event.type,
+            "message": event.message,
+            "data": None if event.data is None else dict(event.data),
+        }
+        for number, event in enumerate(events)
+    ]
+    row = conn.execute(
+        f"""
+        with ok as (select id, attempt from jobs where {FENCE} for share),
+        written as (
+          insert into job_events (job_id, attempt, seq, once, level, type, message, data)
+          select ok.id, ok.attempt, e.seq, e.once, e.level, e.type, e.message, e.data
+            from ok, jsonb_to_recordset(%(batch)s)
+              as e(seq int, once text, level text, type text, message text, data jsonb)
+           order by e.seq
+          on conflict do nothing returning 1)
+        select id from ok
+        """,
+        {**fence(job), "batch": Jsonb(batch)},
+    ).fetchone()
+    if row is None:
+        raise LeaseLost(job.id)
+
+
+def note(conn: Connection[Row], job_id: str, event: NewEvent) -> None:
+    """Write an event of the API's own, such as the warning about a body key that was ignored."""
+    conn.execute(
+        """
+        insert into job_events (job_id, attempt, once, level, type, message, data)
+        select id, attempt, %(once)s, %(level)s, %(type)s, %(message)s, %(data)s from jobs where id = %(id)s
+        on conflict do nothing
+        """,
+        {
+            "id": job_id,
+            "once": event.once,
+            "level": event.level,
+            "type": event.type,
+            "message": event.message,
+            "data": None if event.data is None else Jsonb(dict(event.data)),
+        },
+    )
+
+
+def page(conn: Connection[Row], job_id: str, *, after: int | None, limit: int) -> list[Event]:
+    """At most `limit` events of a job, newest first, from behind the event `after`."""
+    return rows.many(
+        conn,
+        Event,
+        f"""
+        select {COLUMNS} from job_events
+         where job_id = %(job)s and (%(after)s::bigint is null or id < %(after)s)
+         order by id desc limit %(limit)s
+        """,
+        {"job": job_id, "after": after, "limit": limit},
+    )
+
+
+def metrics(conn: Connection[Row], job_id: str) -> list[Event]:
+    """Every metrics event of a job, by step; a run has at most one per step."""
+    return rows.many(
+        conn,
+        Event,
+        f"""
+        select {COLUMNS} from job_events where job_id = %(job)s and type = 'metrics'
+         order by (data->>'step')::int
+        """,
+        {"job": job_id},
+    )

@@ -1,0 +1,92 @@
+"""`python -m workers.clock`: every few seconds, wake what sleeps, take back what was lost, and tidy up.
+
+Any number of copies may run: each round is made of statements that do nothing when another did them.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+from app import queue
+from app.blobs import StorageError, storage
+from app.config import Settings, require
+from app.core.errors import Unavailable
+from app.store import checkpoints, files, leases, models, windows
+from app.store.db import transaction
+from workers.finalization import link_published
+
+log = logging.getLogger(__name__)
+
+
+def tick(settings: Settings) -> None:
+    """One round."""
+    take_back(settings)
+    refill(settings)
+    link_published()
+    purge()
+
+
+def take_back(settings: Settings) -> None:
+    """Take back jobs whose workers fell silent."""
+    with transaction() as conn:
+        lost = leases.take_back(conn, retry_seconds=settings.retry_seconds)
+    for job in lost:
+        log.warning("taken back from a lost worker, job is %s", job.status, extra={"job_id": job.id})
+
+
+def refill(settings: Settings) -> None:
+    """Forget messages that nobody took, and offer waiting jobs to the workers."""
+    with transaction() as conn:
+        waiting = windows.waiting(conn)
+    for status, name in waiting:
+        in_broker = queue.length(status, name)
+        with transaction() as conn:
+            forgotten = windows.forget(conn, status, name, seconds=settings.forget_seconds, in_broker=in_broker)
+        if forgotten:
+            log.warning("%d unclaimed messages of %s will be sent again", forgotten, name)
+        queue.dispatch(status, name)
+
+
+def purge() -> None:
+    """Remove bytes that no row needs any more: deleted files and models, resume points of ended jobs."""
+    with transaction() as conn:
+        dropped = checkpoints.drop_ended(conn)
+        deleted_files = files.purgeable(conn)
+        deleted_models = models.purgeable(conn)
+    for checkpoint in dropped:
+        storage().delete_tree(checkpoint.path)
+    for file in deleted_files:
+        storage().delete(file.path)
+        with transaction() as conn:
+            files.purged(conn, file.id)
+    for model in deleted_models:
+        storage().delete_tree(f"models/{model.project_id}/{model.name}")
+        storage().delete_tree(model.path)
+        with transaction() as conn:
+            models.purged(conn, model.name)
+
+
+def run(settings: Settings, ended: threading.Event, *, round_: Callable[[Settings], None] = tick) -> None:
+    """Rounds until `ended`; a round that found Postgres or storage away is followed by the next."""
+    while not ended.is_set():
+        try:
+            round_(settings)
+        except (Unavailable, StorageError, OSError) as error:
+            log.warning("round failed: %s", error)
+        ended.wait(settings.clock_seconds)
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = require("database_url", "redis_url", "storage_url")
+    logging.basicConfig(level=settings.log_level)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    log.info("the clock runs every %s s", settings.clock_seconds)
+    run(settings, ended)
+
+
+if __name__ == "__main__":
+    main()

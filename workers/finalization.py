@@ -1,0 +1,112 @@
+"""finalize: publish the model and its files; safe to repeat, since only the last transaction shows anything."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from app.blobs import storage
+from app.core.job import Event, Job, Model, NewEvent
+from app.core.states import Status
+from app.store import events, models
+from app.store.db import transaction
+from workers import jobdir
+from workers.outputs import stored_file
+from workers.supervision import Ending, Lease, serve
+
+RESULT_COLUMNS = {
+    "step": "step",
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+    "full_valid_loss": "full_valid_loss",
+    "full_valid_mean_token_accuracy": "full_valid_mean_token_accuracy",
+    "learning_rate": "learning_rate",
+}
+"""Column of the result file, and the metric it shows; the first five are the documented ones."""
+
+
+def finalize(job_id: str) -> None:
+    """Publish what a trained job made, if it is free."""
+    serve(job_id, Status.FINALIZING, _finalize)
+    link_published()
+
+
+def _finalize(lease: Lease) -> Ending:
+    job = lease.job
+    root = f"jobs/{job.id}/a{job.attempt}"
+    with transaction() as conn:
+        steps = events.metrics(conn, job.id)
+    manifest = {
+        "job": job.id,
+        "fine_tuned_model": jobdir.tuned_model(job),
+        "base_model": job.spec["base"],
+        "requested": job.spec,
+        "hyperparameters": job.result["hyperparameters"],
+        "environment": job.environment,
+        "attempts": job.attempt,
+        "metrics": job.result["metrics"],
+        **job.result["manifest"],
+    }
+    made = {
+        "result_file": stored_file(job, "step_metrics.csv", f"{root}/step_metrics.csv", result_csv(steps)),
+        "manifest_file": stored_file(
+            job, "manifest.json", f"{root}/manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+        ),
+    }
+    if "answers_path" in job.result:
+        with storage().open(job.result["answers_path"]) as answers:
+            made["answers_file"] = stored_file(job, "answers.jsonl", f"{root}/answers.jsonl", answers.read())
+        lease.append([_answers_event(job, made["answers_file"].id)])
+    lease.go_on()
+    name = jobdir.tuned_model(job)
+    return Ending(
+        result={
+            "fine_tuned_model": name,
+            "result_files": [made["result_file"].id],
+            **{role: file.id for role, file in made.items() if role != "result_file"},
+        },
+        files=list(made.values()),
+        model=Model(
+            name=name,
+            project_id=job.project_id,
+            org_id=job.org_id,
+            job_id=job.id,
+            base=job.spec["base"],
+            path=job.result["model_path"],
+            manifest=manifest,
+            created_at=job.created_at,
+        ),
+    )
+
+
+def _answers_event(job: Job, file_id: str) -> NewEvent:
+    answers: dict[str, Any] = job.result["answers"]
+    message = (
+        f"Answers to {answers['total']} validation prompts that are exactly right: "
+        f"base {answers['base_exact']}, tuned {answers['tuned_exact']}"
+    )
+    return NewEvent(message, data={**answers, "answers_file": file_id}, once="answers")
+
+
+def result_csv(steps: Iterable[Event]) -> bytes:
+    """The result file: one row a step, blank where a step has no such metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RESULT_COLUMNS)
+    for event in steps:
+        values = event.data or {}
+        writer.writerow([values.get(metric, "") for metric in RESULT_COLUMNS.values()])
+    return text.getvalue().encode()
+
+
+def link_published() -> None:
+    """Show published models under `models/` in storage, by name, where serving engines look for them."""
+    with transaction() as conn:
+        published = models.unlinked(conn)
+    for model in published:
+        storage().link(f"models/{model.project_id}/{model.name}", model.path)
+        with transaction() as conn:
+            models.linked(conn, model.name)

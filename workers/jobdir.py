@@ -1,0 +1,92 @@
+"""The job directory, as the trainer reads it: spec, rows, and the checkpoint to go on from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from app.blobs import StorageError, storage
+from app.config import settings
+from app.core import catalogue, names
+from app.core.errors import JobFailed
+from app.core.hyperparameters import BaseModel
+from app.core.job import Checkpoint, File, Job
+from app.store import checkpoints, files
+from app.store.db import transaction
+
+ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
+"""Which file of the job becomes which file of the directory."""
+
+
+def base_model(job: Job) -> BaseModel:
+    """The catalogue's entry of the job's base.
+
+    Raises JobFailed when the catalogue lost it since the job was created.
+    """
+    found = catalogue.load(Path(settings().models_file)).find(job.spec["base"])
+    if found is None:
+        raise JobFailed(
+            f"The base model {job.spec['base']} is not in this worker's catalogue any more.",
+            code="model_not_available",
+            param="model",
+        )
+    return found
+
+
+def tuned_model(job: Job) -> str:
+    """The name that the job's model will have."""
+    return names.model_name(job.spec["base"], job.org_id, job.spec.get("suffix"), job.id)
+
+
+def fetch_rows(job: Job, directory: Path) -> dict[str, File]:
+    """Copy the job's files into the directory; returns them by role.
+
+    Raises JobFailed when the bytes of one are gone.
+    """
+    found: dict[str, File] = {}
+    for role, name in ROLES.items():
+        if job.spec.get(role) is None:
+            continue
+        with transaction() as conn:
+            file = files.of_job(conn, job.spec[role])
+        if file is None or not file.path:
+            raise JobFailed(f"The file {job.spec[role]} was deleted.", code="file_not_found", param=role)
+        storage().fetch(file.path, directory / name)
+        found[role] = file
+    return found
+
+
+def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) -> None:
+    """Write spec.json; `hyperparameters` are resolved ones."""
+    base = base_model(job)
+    spec = {
+        "job_id": job.id,
+        "model": {
+            "name": base.name,
+            "source": base.source,
+            "revision": base.revision,
+            "context_length": base.context_length,
+        },
+        "tuned_model": tuned_model(job),
+        "method": job.spec["method"],
+        "hyperparameters": hyperparameters,
+        "seed": job.spec["seed"],
+        "checkpoint_seconds": settings().checkpoint_seconds,
+        "answers": settings().answers,
+        "environment": job.environment or {},
+    }
+    (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
+
+
+def fetch_checkpoint(job: Job, directory: Path) -> Checkpoint | None:
+    """Put the newest readable checkpoint of earlier attempts in its place; None when there is none."""
+    with transaction() as conn:
+        known = checkpoints.resumable(conn, job.id)
+    for checkpoint in known:
+        target = directory / "checkpoints" / f"step-{checkpoint.step}"
+        target.parent.mkdir(exist_ok=True)
+        try:
+            storage().fetch_tree(checkpoint.path, target)
+        except StorageError:
+            continue
+        return checkpoint
+    return None

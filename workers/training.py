@@ -1,0 +1,172 @@
+"""train: run the job's backend, publish what it makes, record how it ended."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from app.blobs import storage
+from app.config import settings
+from app.core import names
+from app.core.job import Checkpoint, NewEvent
+from app.core.states import Outcome, Status
+from app.store import checkpoints, leases
+from app.store.db import transaction
+from workers import jobdir, scratch
+from workers.backends.base import Backend, Line, Order, Signal
+from workers.backends.local import Local
+from workers.supervision import Ending, Lease, Stopped, serve
+
+PROGRESS = ("step", "total_steps", "epoch", "train_loss", "tokens_per_second", "seconds_left", "memory_bytes")
+LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_valid_loss": "full validation loss"}
+
+
+@cache
+def backend() -> Local:
+    """This process' backend; its standby trainer lives as long as the process."""
+    return Local(standby=settings().trainer_standby, threads=settings().trainer_threads)
+
+
+def train(job_id: str) -> None:
+    """Train a queued job, if it is free."""
+    serve(job_id, Status.QUEUED, lambda lease: _train(lease, backend()))
+
+
+def _train(lease: Lease, chosen: Backend) -> Ending:
+    job = lease.job
+    with scratch.directory(job) as directory, ThreadPoolExecutor(1, "publish") as publisher:
+        jobdir.fetch_rows(job, directory)
+        jobdir.write_spec(job, directory, hyperparameters=job.result["hyperparameters"])
+        jobdir.fetch_checkpoint(job, directory)
+        lease.go_on()
+        run = Run(lease, directory, publisher)
+        outcome = chosen.run(directory, run.report)
+        if outcome is Outcome.STOPPED:
+            run.settle()
+            raise Stopped
+        return run.ending()
+
+
+class Run:
+    """One run of a backend: its lines become events, progress and published checkpoints."""
+
+    def __init__(self, lease: Lease, directory: Path, publisher: ThreadPoolExecutor) -> None:
+        self._lease = lease
+        self._directory = directory
+        self._publisher = publisher
+        self._published: list[Future[None]] = []
+        self._last: dict[str, Line] = {}
+
+    def report(self, lines: Sequence[Line]) -> Order:
+        """Take a backend's lines and say what it must do; see `backends.base.Report`."""
+        self._lease.append([event for line in lines if (event := self._event(line)) is not None])
+        for line in lines:
+            self._last[line["type"]] = line
+            self._take(line)
+        order = self._lease.order()
+        failed = any(future.done() and future.exception() for future in self._published)
+        return Order(Signal.KILL, order.until) if failed else order
+
+    def _take(self, line: Line) -> None:
+        if line["type"] == "started":
+            self._lease.persist(lambda: self._freeze(line["environment"]))
+        elif line["type"] in ("progress", "metrics"):
+            known = self._lease.progress or {}
+            self._lease.progress = known | {name: line[name] for name in PROGRESS if line.get(name) is not None}
+        elif line["type"] == "checkpoint":
+            self._published.append(self._publisher.submit(self._publish, line))
+
+    def _freeze(self, environment: Mapping[str, Any]) -> None:
+        with transaction() as conn:
+            leases.freeze_environment(conn, self._lease.job, environment)
+
+    def _event(self, line: Line) -> NewEvent | None:
+        if line["type"] == "metrics":
+            return metrics_event(line)
+        if line["type"] == "started":
+            return _started_event(line, attempt=self._lease.job.attempt)
+        if line["type"] == "warning":
+            return NewEvent(line["message"], level="warn", data=line.get("data"))
+        return None
+
+    def _publish(self, line: Line) -> None:
+        """Store a checkpoint, then make it known; runs beside the training."""
+        job = self._lease.job
+        source = self._directory / line["path"]
+        if not source.is_dir():
+            return  # superseded on disk before its turn came
+        step = line["step"]
+        checkpoint = Checkpoint(
+            id=names.checkpoint_id(),
+            job_id=job.id,
+            attempt=job.attempt,
+            step=step,
+            kind=line["kind"],
+            name=names.checkpoint_name(jobdir.tuned_model(job), step),
+            path=f"jobs/{job.id}/a{job.attempt}/step-{step}",
+            best=bool(line.get("best")),
+            metrics={name: value for name, value in line.get("metrics", {}).items() if value is not None},
+            created_at=job.created_at,
+        )
+        storage().put_tree(checkpoint.path, source)
+        self._lease.persist(lambda: self._record(checkpoint))
+
+    def _record(self, checkpoint: Checkpoint) -> None:
+        with transaction() as conn:
+            recorded = checkpoints.record(conn, self._lease.job, checkpoint)
+            superseded = checkpoints.prune(conn, self._lease.job)
+        if recorded.kind == "epoch":
+            message = f"Checkpoint created at step {recorded.step}"
+            data = {"step": recorded.step, "checkpoint": recorded.name}
+            self._lease.append([NewEvent(message, data=data, once=f"checkpoint:{recorded.step}")])
+        for old in superseded:
+            storage().delete_tree(old.path)
+
+    def settle(self) -> None:
+        """Wait until every checkpoint is published.
+
+        Raises what kept one from being published.
+        """
+        for future in self._published:
+            future.result()
+
+    def ending(self) -> Ending:
+        """Publish the model and its answers under this attempt, and hand on where they lie."""
+        self.settle()
+        job, done = self._lease.job, self._last["done"]
+        root = f"jobs/{job.id}/a{job.attempt}"
+        storage().put_tree(f"{root}/model", self._directory / done["path"])
+        result = {
+            "trained_tokens": done["trained_tokens"],
+            "steps": done["step"],
+            "metrics": done.get("metrics", {}),
+            "manifest": done.get("manifest", {}),
+            "model_path": f"{root}/model",
+        }
+        if "answers" in self._last:
+            answers = self._last["answers"]
+            storage().put(f"{root}/answers.jsonl", (self._directory / answers["path"]).read_bytes())
+            result["answers_path"] = f"{root}/answers.jsonl"
+            result["answers"] = {name: answers[name] for name in ("total", "base_exact", "tuned_exact")}
+        return Ending(result=result)
+
+
+def metrics_event(line: Line) -> NewEvent:
+    """The event of one step, worded as OpenAI words it; a step is told once in the life of a job."""
+    losses = ", ".join(f"{words}={line[name]:.2f}" for name, words in LOSSES.items() if line.get(name) is not None)
+    values = {name: value for name, value in line.items() if name != "type" and value is not None}
+    message = f"Step {line['step']}/{line['total_steps']}: {losses}"
+    return NewEvent(message, type="metrics", data=values, once=f"step:{line['step']}")
+
+
+def _started_event(line: Line, *, attempt: int) -> NewEvent | None:
+    if line.get("resumed_from") is not None:
+        return NewEvent(f"Resumed from the checkpoint at step {line['resumed_from']}", data={"attempt": attempt})
+    if attempt > FIRST_TRAINING_ATTEMPT:
+        return NewEvent("Training started from the first step", data={"attempt": attempt})
+    return None
+
+
+FIRST_TRAINING_ATTEMPT = 2
+"""Validation is a job's first attempt."""

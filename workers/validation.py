@@ -1,0 +1,124 @@
+"""validate: every row of both files is checked; then counts and resolved hyperparameters, or all findings at once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.core.dataset import TRAINING, VALIDATION, Finding, Report, RowWarning, check
+from app.core.errors import JobFailed
+from app.core.hyperparameters import resolve
+from app.core.job import File, Job, NewEvent
+from app.core.states import Outcome, Status
+from workers import jobdir, scratch
+from workers.backends.base import TrainerLost
+from workers.backends.child import Child
+from workers.outputs import stored_file
+from workers.supervision import Ending, Lease, serve
+
+PARTS = {"training_file": TRAINING, "validation_file": VALIDATION}
+INSPECT_POLL_SECONDS = 0.5
+
+
+def validate(job_id: str) -> None:
+    """Validate the files of a new job, if it is free."""
+    serve(job_id, Status.VALIDATING_FILES, _validate)
+
+
+def _validate(lease: Lease) -> Ending:
+    job = lease.job
+    with scratch.directory(job) as directory:
+        found = jobdir.fetch_rows(job, directory)
+        reports = _check(lease, directory, found)
+        counts: dict[str, Any] = {}
+        if not any(report.error() for report in reports.values()):
+            base = jobdir.base_model(job)
+            hyperparameters = resolve(job.spec["hyperparameters"], base, rows=reports["training_file"].rows)
+            jobdir.write_spec(job, directory, hyperparameters=hyperparameters.as_dict())
+            for role, counted in _inspect(lease, directory).items():
+                reports[role] = _joined(reports[role], counted)
+                counts[role] = {name: counted[name] for name in ("rows", "tokens", "trained_tokens", "longest")}
+            counts["hyperparameters"] = hyperparameters.as_dict()
+            counts["total_steps"] = hyperparameters.total_steps(reports["training_file"].rows)
+    return _ending(lease, reports, counts)
+
+
+def _check(lease: Lease, directory: Path, found: Mapping[str, File]) -> dict[str, Report]:
+    reports: dict[str, Report] = {}
+    for role in found:
+        lease.go_on()
+        with (directory / jobdir.ROLES[role]).open("rb") as file:
+            reports[role] = check(file, PARTS[role], training=reports.get("training_file"))
+    return reports
+
+
+def _inspect(lease: Lease, directory: Path) -> dict[str, dict[str, Any]]:
+    """Count tokens with the model's own tokenizer, in a process of its own; returns what it said by role.
+
+    Raises JobFailed when the model or its chat template cannot be used, Stopped when the stage is not wanted any more.
+    """
+    roles = {name: role for role, name in jobdir.ROLES.items()}
+    child = Child(["--inspect", str(directory)], threads=1)
+    counted: dict[str, dict[str, Any]] = {}
+    try:
+        while not child.ended:
+            lease.go_on()
+            for line in child.read(seconds=INSPECT_POLL_SECONDS, most=10):
+                if line["type"] == "error":
+                    raise JobFailed(line["message"], code=line["code"], param=line.get("param"))
+                if line["type"] == "inspected":
+                    counted[roles[line["file"]]] = line
+        if child.wait() != 0:
+            raise TrainerLost(f"counting tokens ended with {child.wait()}: {child.last_words()}")
+    finally:
+        child.kill()
+    return counted
+
+
+def _joined(report: Report, counted: Mapping[str, Any]) -> Report:
+    """The report with what the tokenizer's process found."""
+    cut = counted["cut"]
+    warnings = [RowWarning.of("row_cut", lines=cut["lines"], count=cut["count"])] if cut["count"] else []
+    findings = [Finding.from_dict(finding) for finding in counted["findings"]]
+    return report.joined(findings, counted["finding_count"], warnings)
+
+
+def _ending(lease: Lease, reports: Mapping[str, Report], counts: Mapping[str, Any]) -> Ending:
+    """Store the report, warn of what was odd, and end the stage well or with OpenAI's error."""
+    file = _report_file(lease.job, reports, counts)
+    lease.append(
+        [
+            NewEvent(warning.message, level="warn", data={"file": lease.job.spec[role], **warning.as_dict()})
+            for role, report in reports.items()
+            for warning in report.warnings
+        ]
+    )
+    result = {"report_file": file.id, **_result(counts)}
+    error = next((found for report in reports.values() if (found := report.error()) is not None), None)
+    if error is None:
+        return Ending(result=result, files=[file])
+    findings = sum(report.finding_count for report in reports.values())
+    lease.append(
+        [NewEvent(f"The full report is in the file {file.id}", data={"report_file": file.id, "findings": findings})]
+    )
+    failure = JobFailed(error["message"], code=error["code"], param=error["param"])
+    return Ending(Outcome.FAILED, result=result, error=failure, files=[file])
+
+
+def _result(counts: Mapping[str, Any]) -> dict[str, Any]:
+    names_of = {"training_file": "training", "validation_file": "validation"}
+    return {names_of.get(name, name): value for name, value in counts.items()}
+
+
+def _report_file(job: Job, reports: Mapping[str, Report], counts: Mapping[str, Any]) -> File:
+    content = {
+        "job": job.id,
+        "model": job.spec["base"],
+        "files": [
+            {"id": job.spec[role], **report.as_dict(), **counts.get(role, {})} for role, report in reports.items()
+        ],
+        "hyperparameters": counts.get("hyperparameters"),
+        "total_steps": counts.get("total_steps"),
+    }
+    path = f"jobs/{job.id}/a{job.attempt}/report.json"
+    return stored_file(job, "validation-report.json", path, json.dumps(content, indent=1, ensure_ascii=False).encode())
