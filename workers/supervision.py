@@ -182,19 +182,19 @@ def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> None:
         return
     log.info("claimed, attempt %d", job.attempt, extra={"job_id": job_id})
     queue.dispatch(ready, job.queue)
-    with Lease(job, settings, claimed_at) as lease:
-        try:
+    try:
+        with Lease(job, settings, claimed_at) as lease:
             ended = lease.finish(_ending(lease, stage))
-        except LeaseLost:
-            log.warning("lease lost: another attempt has the job", extra={"job_id": job_id})
-            return
-        except (TrainerLost, StorageError, Unavailable) as error:
-            log.warning("surrendered: %s", error, extra={"job_id": job_id})
-            _surrender(job)
-            return
-        except Exception:
-            _surrender(job)
-            raise
+    except LeaseLost:
+        log.warning("lease lost: another attempt has the job", extra={"job_id": job_id})
+        return
+    except (TrainerLost, StorageError, Unavailable) as error:
+        log.warning("surrendered: %s", error, extra={"job_id": job_id})
+        _surrender(job)
+        return
+    except Exception:
+        _surrender(job)
+        raise
     log.info("turn ended, job is %s", ended.status, extra={"job_id": job_id})
     queue.wake(ended)
     if ended.status is Status.FAILED:
@@ -215,6 +215,7 @@ def _error(error: JobFailed) -> dict[str, Any]:
 
 
 def _surrender(job: Job) -> None:
+    """Give the job back; only once the heartbeats have ended, since the next one would renew the lease."""
     try:
         with transaction() as conn:
             leases.surrender(conn, job)

@@ -1,0 +1,188 @@
+"""train, with a scripted backend: its lines become events, progress, checkpoints and a model."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.blobs import storage
+from app.core import names
+from app.core.errors import JobFailed
+from app.core.job import Event, File, Job
+from app.core.states import Outcome, Status
+from app.store import checkpoints, events, files, jobs, leases
+from app.store.db import transaction
+from tests.services import eventually
+from tests.store.conftest import PROJECT, claimed, finished, made, now
+from workers import scratch, training
+from workers.backends.base import Report, Signal, TrainerLost
+from workers.supervision import serve
+
+HYPERPARAMETERS = {"epochs": 1, "batch_size": 4, "learning_rate": 0.001, "training_type": "lora"}
+STARTED = {"type": "started", "step": 0, "total_steps": 4, "resumed_from": None, "environment": {"dtype": "float32"}}
+DONE = {
+    "type": "done",
+    "step": 4,
+    "path": "model",
+    "trained_tokens": 80,
+    "metrics": {"train_loss": 0.5},
+    "manifest": {},
+}
+
+
+def step(number: int) -> dict[str, Any]:
+    return {"type": "metrics", "step": number, "total_steps": 4, "train_loss": 1 / number, "valid_loss": None}
+
+
+class Scripted:
+    """A backend that says its lines one by one, and lets go when it is told to."""
+
+    def __init__(self, lines: Sequence[dict[str, Any]], ends: Outcome | Exception = Outcome.DONE) -> None:
+        self.lines, self.ends = lines, ends
+        self.spec: dict[str, Any] = {}
+        self.found: list[str] = []
+        self.between: Callable[[], None] = lambda: None
+
+    def run(self, job_dir: Path, report: Report) -> Outcome:
+        self.spec = json.loads((job_dir / "spec.json").read_text())
+        self.found = sorted(path.name for path in job_dir.glob("checkpoints/*"))
+        for line in self.lines:
+            if line["type"] == "checkpoint":
+                (job_dir / line["path"]).mkdir(parents=True)
+                (job_dir / line["path"] / "manifest.json").write_text("{}")
+            if line["type"] == "done":
+                (job_dir / "model").mkdir()
+                (job_dir / "model" / "adapter_model.safetensors").write_bytes(b"weights")
+            if line["type"] == "answers":
+                (job_dir / "answers.jsonl").write_text("{}\n")
+            if report([line]).signal is not Signal.GO:
+                return Outcome.STOPPED
+            self.between()
+        if isinstance(self.ends, Exception):
+            raise self.ends
+        return self.ends
+
+
+def checkpoint_line(number: int, kind: str = "resume") -> dict[str, Any]:
+    path = f"checkpoints/step-{number}"
+    return {"type": "checkpoint", "step": number, "kind": kind, "path": path, "best": False, "metrics": {}}
+
+
+@pytest.fixture
+def waiting_job(key_id) -> Job:
+    path = f"files/{names.file_id()}"
+    written = storage().put(path, b'{"messages": []}\n')
+    with transaction() as conn:
+        file = files.insert(
+            conn,
+            File(names.file_id(), PROJECT, "train.jsonl", "fine-tune", written.size, written.sha256, path, None),
+        )
+    job = made(key_id, base="tuneyard-tiny", training_file=file.id, method="supervised", seed=1)
+    return finished(claimed(job), Outcome.DONE, result={"hyperparameters": HYPERPARAMETERS})
+
+
+def trained(job: Job, backend: Scripted) -> Job:
+    serve(job.id, Status.QUEUED, lambda lease: training._train(lease, backend))
+    return now(job)
+
+
+def told(job: Job) -> list[Event]:
+    with transaction() as conn:
+        return list(reversed(events.page(conn, job.id, after=None, limit=100)))
+
+
+def known(job: Job) -> list[int]:
+    with transaction() as conn:
+        return [checkpoint.step for checkpoint in checkpoints.resumable(conn, job.id)]
+
+
+def due(job: Job) -> None:
+    with transaction() as conn:
+        leases.take_back(conn, retry_seconds=0)
+        conn.execute("update jobs set not_before = clock_timestamp() where id = %s", (job.id,))
+
+
+def test_a_trained_job_goes_on_to_finalizing_with_its_model_in_storage(waiting_job):
+    ended = trained(waiting_job, Scripted([STARTED, step(1), DONE]))
+    assert ended.status is Status.FINALIZING
+    assert ended.result["trained_tokens"] == 80
+    with storage().open(f"{ended.result['model_path']}/adapter_model.safetensors") as weights:
+        assert weights.read() == b"weights"
+
+
+def test_steps_become_metrics_events_in_openais_words(waiting_job):
+    job = trained(waiting_job, Scripted([STARTED, step(1), step(2), DONE]))
+    metrics = [event for event in told(job) if event.type == "metrics"]
+    assert [event.message for event in metrics] == ["Step 1/4: training loss=1.00", "Step 2/4: training loss=0.50"]
+    assert metrics[0].data == {"step": 1, "total_steps": 4, "train_loss": 1.0}
+
+
+def test_the_environment_of_the_first_attempt_is_kept(waiting_job):
+    job = trained(waiting_job, Scripted([STARTED], TrainerLost("killed")))
+    due(job)
+    second = Scripted([{**STARTED, "environment": {"dtype": "bfloat16"}}, DONE])
+    assert trained(now(job), second).environment == {"dtype": "float32"}
+    assert second.spec["environment"] == {"dtype": "float32"}
+
+
+def test_a_lost_run_goes_on_from_its_newest_checkpoint(waiting_job):
+    first = Scripted([STARTED, checkpoint_line(2), step(3)], TrainerLost("killed"))
+    job = trained(waiting_job, first)
+    eventually(lambda: known(waiting_job) == [2])
+    due(job)
+    second = Scripted([{**STARTED, "resumed_from": 2}, DONE])
+    trained(now(job), second)
+    assert second.found == ["step-2"]
+    assert "Resumed from the checkpoint at step 2" in [event.message for event in told(job)]
+
+
+def test_a_paused_run_publishes_its_last_checkpoint_before_it_lets_go(waiting_job):
+    backend = Scripted([STARTED, checkpoint_line(3, "stop"), *[{"type": "progress", "step": 3}] * 500])
+
+    def pause() -> None:
+        with transaction() as conn:
+            jobs.request_pause(conn, PROJECT, waiting_job.id)
+
+    backend.between = pause
+    paused = trained(waiting_job, backend)
+    assert paused.status is Status.PAUSED
+    assert known(waiting_job) == [3]
+
+
+def test_a_failed_run_fails_the_job_with_its_words(waiting_job):
+    error = JobFailed("The loss is not a number at step 3.", code="loss_not_finite")
+    with pytest.raises(JobFailed):
+        trained(waiting_job, Scripted([STARTED], error))
+    assert now(waiting_job).error == {"code": "loss_not_finite", "message": error.message, "param": None}
+
+
+def test_epoch_checkpoints_are_told_and_resume_points_are_not(waiting_job):
+    job = trained(waiting_job, Scripted([STARTED, checkpoint_line(2), checkpoint_line(4, "epoch"), DONE]))
+    messages = [event.message for event in told(job)]
+    assert "Checkpoint created at step 4" in messages
+    assert "Checkpoint created at step 2" not in messages
+
+
+def test_superseded_checkpoints_leave_storage(waiting_job):
+    job = trained(waiting_job, Scripted([STARTED, *map(checkpoint_line, (1, 2, 3)), DONE]))
+    assert known(job) == [3, 2]
+    root = storage().path(f"jobs/{job.id}/a{job.attempt}")
+    assert sorted(path.name for path in root.glob("step-*")) == ["step-2", "step-3"]
+
+
+def test_nothing_is_left_in_the_scratch_directory(waiting_job):
+    trained(waiting_job, Scripted([STARTED, DONE]))
+    assert list(scratch._root().iterdir()) == []
+
+
+def test_a_checkpoint_that_cannot_be_stored_gives_the_job_back(waiting_job):
+    in_the_way = storage().path(f"jobs/{waiting_job.id}")
+    in_the_way.parent.mkdir(exist_ok=True, parents=True)
+    in_the_way.write_text("a file where a folder must be")
+    backend = Scripted([STARTED, checkpoint_line(1), *[{"type": "progress", "step": 1}] * 2000])
+    job = trained(waiting_job, backend)
+    assert (job.status, job.lease_owner is not None) == (Status.RUNNING, True)
+    with transaction() as conn:
+        assert [lost.id for lost in leases.take_back(conn, retry_seconds=0)] == [job.id]

@@ -1,0 +1,76 @@
+"""`python -m workers.trainer`: run a job directory, wait for one, count its rows, or ask a model."""
+
+import argparse
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from workers.trainer import inspection, lifeline, report
+from workers.trainer.failures import Failure, explain
+from workers.trainer.report import Emit
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m workers.trainer", description=__doc__)
+    parser.add_argument("job_dir", nargs="?", type=Path, help="job directory with spec.json and train.jsonl")
+    parser.add_argument("--supervised", action="store_true", help="live only as long as stdin says")
+    parser.add_argument("--standby", action="store_true", help='be ready, and wait on stdin for {"run": directory}')
+    parser.add_argument("--inspect", action="store_true", help="count rows and tokens, train nothing")
+    parser.add_argument("--ask", metavar="SOURCE", help="answer chats on stdin with this base model")
+    parser.add_argument("--tuned", type=Path, metavar="DIR", help="tuned model beside --ask")
+    chosen = parser.parse_args()
+    if chosen.job_dir is None and not (chosen.standby or chosen.ask):
+        parser.error("name a job directory")
+    return chosen
+
+
+def main() -> int:
+    chosen = arguments()
+    emit = report.claim_stdout()
+    try:
+        if chosen.inspect:
+            inspection.hide_torch()
+            inspection.inspect(chosen.job_dir, emit)
+            return 0
+        if chosen.ask:
+            from workers.trainer import ask
+
+            return ask.main(chosen.ask, chosen.tuned, emit)
+        return train(chosen, emit)
+    except BrokenPipeError:
+        return lifeline.ORPHANED
+    except Exception as error:
+        if not isinstance(error, Failure):
+            traceback.print_exc()
+        emit(explain(error).line())
+        return 1
+
+
+def train(chosen: argparse.Namespace, emit: Emit) -> int:
+    """Run the job, watched by the supervisor if there is one; its lifeline is up before anything heavy is imported."""
+    life = lifeline.Lifeline()
+    life.hear_signals()
+    if chosen.standby or chosen.supervised:
+        lifeline.die_with_parent()
+    if chosen.supervised and not chosen.standby:
+        life.watch()
+    directory = chosen.job_dir
+    if chosen.standby:
+        from workers.trainer import standby
+
+        standby.warm_up()
+        named = life.wait_for_run()
+        if named is None:
+            return 0
+        life.watch()
+        directory = Path(named)
+    from workers.trainer import run
+
+    return run.main(directory, life, emit)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # nothing is left to tidy up, and tearing torch down takes a while

@@ -1,0 +1,58 @@
+"""--ask: chats on stdin, answers of base and tuned model on stdout, greedy."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers.trainer import answers, chats, environment, templates
+from workers.trainer import model as models
+from workers.trainer.chats import Chat
+from workers.trainer.failures import Failure
+from workers.trainer.report import Emit
+from workers.trainer.spec import Base
+
+_ROOM = 256  # tokens of an answer
+_PLAIN = {"device": "cpu", "dtype": "float32", "packing": False}
+
+
+def main(source: str, tuned: Path | None, emit: Emit) -> int:
+    """Answer every line of stdin. Raises Failure when a model does not load or a line is not a chat."""
+    torch.set_num_threads(environment.default_threads())
+    base = Base(name=source, source=source)
+    template = templates.load(base)
+    plain = models.load_base(base, dtype=torch.float32, device="cpu").eval()
+    other = _tuned(tuned, base) if tuned is not None else None
+    for line in sys.stdin:
+        if line.strip():
+            ids = _prompt(line, template)
+            answered = {"base": _answer(plain, template, ids)}
+            if other is not None:
+                answered["tuned"] = _answer(other, template, ids)
+            emit(answered)
+    return 0
+
+
+def _prompt(line: str, template: templates.Template) -> list[int]:
+    try:
+        chat = chats.read(json.loads(line))
+    except ValueError as error:
+        raise Failure("chat_invalid", f"A line on stdin is not JSON: {error}") from error
+    if not isinstance(chat, Chat) or chat.findings or not chat.messages:
+        raise Failure("chat_invalid", 'Each line on stdin must be a chat: {"messages": [...]}.')
+    return answers.prompt_ids(template, chat.messages, chat.tools)
+
+
+def _tuned(directory: Path, base: Base) -> Any:
+    """The tuned model, an adapter on a copy of the base or all weights."""
+    if not (directory / "adapter_config.json").exists():
+        return models.load_base(base, dtype=torch.float32, device="cpu", weights=directory).eval()
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(models.load_base(base, dtype=torch.float32, device="cpu"), directory).eval()
+
+
+def _answer(model: Any, template: templates.Template, ids: list[int]) -> str:
+    return answers.answer(model, template, [ids], room=_ROOM, environment=_PLAIN)[0]

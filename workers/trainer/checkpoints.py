@@ -1,0 +1,139 @@
+"""Checkpoints: everything the next step depends on, published whole, verified by hash before it is trusted.
+
+State is (step, trainable weights, optimizer state, torch's generators, history); order and rate follow from the step.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from workers.trainer import publishing
+from workers.trainer.failures import Failure
+
+RESUME_POINTS_KEPT, EPOCHS_KEPT = 2, 3
+
+
+@dataclass
+class History:
+    """What a resumed run has to remember besides tensors."""
+
+    tokens: int = 0  # tokens of all rows trained on so far, targets or not
+    last: dict[str, Any] = field(default_factory=dict)  # metrics of the last step, as reported
+    settled: int = 0  # last step whose evaluation and metrics are through
+    best: dict[str, Any] | None = None  # {"step", "full_valid_loss"} of the best epoch checkpoint
+    first_loss: float | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    path: Path
+    step: int
+    kind: str  # "resume", "epoch" or "stop"
+    metrics: dict[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights"
+
+
+def newest(directory: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; damaged ones are passed over."""
+    return next((found for found in _all(directory) if _whole(found)), None)
+
+
+def _all(directory: Path) -> list[Checkpoint]:
+    """Readable checkpoints, newest first."""
+    found = []
+    for manifest in directory.glob("step-*/manifest.json"):
+        try:
+            content = json.loads(manifest.read_text("utf-8"))
+            found.append(Checkpoint(manifest.parent, int(content["step"]), str(content["kind"]), content["metrics"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    named = [checkpoint for checkpoint in found if checkpoint.path.name == f"step-{checkpoint.step}"]
+    return sorted(named, key=lambda checkpoint: -checkpoint.step)
+
+
+def _whole(checkpoint: Checkpoint) -> bool:
+    files = json.loads((checkpoint.path / "manifest.json").read_text("utf-8")).get("files") or {}
+    return "state/history.json" in files and publishing.matches(checkpoint.path, files)
+
+
+def publish(
+    directory: Path,
+    *,
+    step: int,
+    kind: str,
+    metrics: dict[str, Any],
+    save_weights: Callable[[Path], None],
+    optimizer: torch.optim.Optimizer,
+    names: dict[str, Tensor],
+    history: History,
+) -> Checkpoint:
+    """Write step-N and return it; `names` are the trainable weights by name."""
+    target = directory / f"step-{step}"
+    with publishing.published(target) as draft:
+        save_weights(draft / "weights")
+        state = draft / "state"
+        state.mkdir()
+        save_file(_optimizer_tensors(optimizer, names), state / "optimizer.safetensors")
+        save_file(_generators(), state / "rng.safetensors")
+        (state / "history.json").write_text(json.dumps(asdict(history), sort_keys=True), "utf-8")
+        manifest = {"step": step, "kind": kind, "metrics": metrics, "files": publishing.describe(draft)}
+        (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+    return Checkpoint(target, step, kind, metrics)
+
+
+def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> History:
+    """Put optimizer state and generators back and return the history.
+
+    Raises Failure `checkpoint_unusable` when the tensors are another model's.
+    """
+    state = checkpoint.path / "state"
+    tensors = load_file(state / "optimizer.safetensors")
+    try:
+        for name, weight in names.items():
+            if f"exp_avg.{name}" not in tensors:
+                continue
+            moments = {key: tensors[f"{key}.{name}"] for key in ("exp_avg", "exp_avg_sq")}
+            placed = {key: value.to(weight.device).view_as(weight) for key, value in moments.items()}
+            optimizer.state[weight] = {"step": tensors[f"step.{name}"].to(weight.device), **placed}
+    except (KeyError, RuntimeError) as error:
+        message = f"The checkpoint {checkpoint.path.name} is not this job's: {error}. Remove it to start over."
+        raise Failure("checkpoint_unusable", message) from error
+    generators = load_file(state / "rng.safetensors")
+    torch.set_rng_state(generators["cpu"])
+    if "cuda" in generators and torch.cuda.is_available():
+        torch.cuda.set_rng_state(generators["cuda"])
+    return History(**json.loads((state / "history.json").read_text("utf-8")))
+
+
+def prune(directory: Path, *, best: int | None) -> None:
+    """Keep the newest resume points, the newest epochs and the best epoch; remove the others."""
+    resume_points = [found for found in _all(directory) if found.kind != "epoch"]
+    epochs = [found for found in _all(directory) if found.kind == "epoch"]
+    for spare in resume_points[RESUME_POINTS_KEPT:] + [e for e in epochs[EPOCHS_KEPT:] if e.step != best]:
+        shutil.rmtree(spare.path, ignore_errors=True)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{key}.{name}": value.contiguous()
+        for name, weight in names.items()
+        for key, value in optimizer.state.get(weight, {}).items()
+    }
+
+
+def _generators() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states

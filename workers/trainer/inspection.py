@@ -1,0 +1,47 @@
+"""--inspect: rows and tokens counted with the real tokenizer, findings with line numbers, and no torch."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from workers.trainer.report import Emit
+
+_LISTED = 100
+
+
+def hide_torch() -> None:
+    """Let transformers believe that torch is not installed: tokenizers need none of it, and it takes seconds."""
+    sys.modules["torch"] = None  # type: ignore[assignment]
+
+
+def inspect(directory: Path, emit: Emit) -> None:
+    """One line per data file. Raises Failure when the spec, the tokenizer or its chat template is unusable."""
+    from workers.trainer import rows, spec, templates
+
+    job = spec.load(directory)
+    template = templates.load(job.base)
+    for name in ("train.jsonl", "valid.jsonl"):
+        if (directory / name).exists():
+            encoded = rows.encode_file(directory / name, template, max_length=job.max_length)
+            emit({"type": "inspected", "file": name, **_counted(encoded)})
+
+
+def _counted(encoded: Any) -> dict[str, Any]:
+    """Counts after cutting; `longest` is before."""
+    counts = {"rows": 0, "tokens": 0, "trained_tokens": 0, "longest": 0}
+    cut: dict[str, Any] = {"count": 0, "lines": []}
+    findings: list[dict[str, Any]] = []
+    finding_count = 0
+    for row in encoded:
+        counts["rows"] += 1
+        counts["tokens"] += len(row.ids)
+        counts["trained_tokens"] += sum(row.trained[1:])
+        counts["longest"] = max(counts["longest"], row.length)
+        if row.cut:
+            cut["count"] += 1
+            cut["lines"] += [row.line] if len(cut["lines"]) < _LISTED else []
+        finding_count += len(row.findings)
+        room = _LISTED - len(findings)
+        findings += [{"line": row.line, **asdict(finding)} for finding in row.findings[:room]]
+    return {**counts, "cut": cut, "findings": findings, "finding_count": finding_count}

@@ -1,0 +1,145 @@
+"""Loading the base model and making it trainable: LoRA adapters by peft, or all weights; saving either."""
+
+import json
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from workers.trainer import attention, templates
+from workers.trainer.failures import Failure, is_out_of_memory
+from workers.trainer.spec import Base, Hyperparameters
+
+ADAPTER_FILE = "adapter_model.safetensors"
+MODE = 0o644
+
+
+def count_parameters(base: Base) -> int:
+    """Parameters of the model by its configuration alone, no weight read."""
+    try:
+        config = AutoConfig.from_pretrained(base.source, revision=base.revision, trust_remote_code=False)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:
+        raise templates.load_failed(base, error) from error
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def load_base(base: Base, *, dtype: torch.dtype, device: str, weights: Path | None = None) -> Any:
+    """The causal model, from `weights` where given. Raises Failure `model_load_failed`."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            weights or base.source,
+            revision=None if weights else base.revision,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise templates.load_failed(base, error) from error
+    model.config.use_cache = False
+    return model.to(device)
+
+
+def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], weights: Path | None) -> Any:
+    """The model ready to train, in training mode; `weights` is a checkpoint's directory to go on from.
+
+    Trainable weights are float32; a frozen base is kept in the run's dtype. Raises Failure `model_load_failed` and
+    `lora_targets_unknown`.
+    """
+    device = environment["device"]
+    if settings.training_type == "full":
+        return load_base(base, dtype=torch.float32, device=device, weights=weights).train()
+    model = load_base(base, dtype=getattr(torch, environment["dtype"]), device=device)
+    return _with_adapter(model, base, settings, weights).train()
+
+
+def _with_adapter(model: Any, base: Base, settings: Hyperparameters, weights: Path | None) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model, set_peft_model_state_dict
+
+    targets = list(settings.lora_targets)
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
+    )
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        message = f"LoRA cannot be put on these modules of {base.name}: {error}"
+        raise Failure("lora_targets_unknown", message, param="lora_targets") from error
+    if weights is not None:
+        set_peft_model_state_dict(adapted, load_file(weights / ADAPTER_FILE))
+    return adapted
+
+
+def trainable(model: Any) -> dict[str, Tensor]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def precision(environment: dict[str, Any]) -> AbstractContextManager:
+    """The context a forward pass runs in: autocast over float32 weights, or nothing."""
+    if environment["dtype"] == "float32":
+        return nullcontext()
+    return torch.autocast(environment["device"], dtype=getattr(torch, environment["dtype"]))
+
+
+def use_attention(model: Any, kind: str) -> None:
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner.set_attn_implementation(kind)
+
+
+def supports_documents(model: Any) -> bool:
+    """True when the model takes our attention; whether packing is then exact is measured, not assumed."""
+    attention.register()
+    try:
+        use_attention(model, attention.NAME)
+    except (ValueError, NotImplementedError):
+        return False
+    return True
+
+
+def save(
+    model: Any, tokenizer: Any, directory: Path, *, base_name: str, chat_template: str | None, packed: bool
+) -> None:
+    """A model directory that from_pretrained and vLLM read: the same bytes for the same weights, no machine's paths."""
+    use_attention(model, "sdpa")
+    model.save_pretrained(directory)
+    if packed:
+        use_attention(model, attention.NAME)
+    tokenizer.save_pretrained(directory)
+    if chat_template is not None:
+        (directory / "chat_template.jinja").write_text(chat_template, "utf-8")
+    (directory / "README.md").unlink(missing_ok=True)
+    for path in sorted(directory.glob("*.json")):
+        _settle(path, base_name)
+    for path in directory.rglob("*"):
+        if path.is_file():
+            os.chmod(path, MODE)
+
+
+def _settle(path: Path, base_name: str) -> None:
+    """Rewrite a configuration so that neither set order nor a directory of this machine is in it."""
+    if path.name not in ("adapter_config.json", "config.json", "tokenizer_config.json", "generation_config.json"):
+        return
+    content = json.loads(path.read_text("utf-8"))
+    for name in ("_name_or_path", "name_or_path", "local_files_only", "is_local"):
+        content.pop(name, None)
+    if path.name == "adapter_config.json":
+        content["base_model_name_or_path"] = base_name
+        content["revision"] = None
+        content = {name: sorted(value) if _unordered(name, value) else value for name, value in content.items()}
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _unordered(name: str, value: Any) -> bool:
+    return name in ("target_modules", "exclude_modules", "modules_to_save") and isinstance(value, list)

@@ -1,0 +1,50 @@
+"""Whether a model may be packed is measured: two documents in one pass must read as they do alone."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from workers.trainer import model as models
+from workers.trainer.batches import Rows, packs
+from workers.trainer.engine import Engine
+
+_PROBE_DOCUMENTS = 3
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}  # largest difference of a logit
+
+
+@torch.no_grad()
+def decide(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
+    """The frozen answer where there is one, else a trial on the shortest documents; sets the model's attention."""
+    if environment["packing"] is False or not models.supports_documents(model):
+        return False
+    if environment["packing"]:
+        return True
+    if not _reads_alike(model, rows, environment):
+        models.use_attention(model, "sdpa")
+        return False
+    return True
+
+
+def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
+    shortest = np.argsort(rows.starts[1:] - rows.starts[:-1], kind="stable")
+    trial = next(packs(rows, shortest[: _PROBE_DOCUMENTS * 20], budget=environment["pack_tokens"]), None)
+    if trial is None:
+        return True
+    model.eval()
+    try:
+        together, alone = (_logits(model, trial, {**environment, "packing": packed}) for packed in (True, False))
+    except (ValueError, TypeError):
+        return False
+    finally:
+        model.train()
+    return bool((together - alone).abs().max() <= _TOLERANCE[environment["dtype"]])
+
+
+def _logits(model: Any, trial: Any, environment: dict[str, Any]) -> torch.Tensor:
+    models.use_attention(model, "documents" if environment["packing"] else "sdpa")
+    try:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.0)
+        return Engine(model, optimizer, environment, 0.0).forward(trial).float()
+    finally:
+        models.use_attention(model, "documents")

@@ -1,0 +1,171 @@
+"""Rows → token ids and which of them are trained on; the same code counts for --inspect and feeds the training.
+
+Nothing here imports torch.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workers.trainer import chats, templates
+from workers.trainer.chats import Chat, Completion, Finding
+from workers.trainer.failures import Failure
+
+_RENDER_ROWS = 500  # rows tokenized in one call
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row: `trained[i]` says whether token i is a target; `length` counts the tokens before the row was cut."""
+
+    line: int  # from 1
+    ids: list[int]
+    trained: list[bool]
+    length: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        return self.length > len(self.ids)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One row as text, and the character spans that are trained on."""
+
+    line: int
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    special: bool  # True when the tokenizer adds its own special tokens, as for bare completions
+    findings: tuple[Finding, ...] = ()
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a JSONL file, numbered from 1, empty ones left out, a leading byte order mark removed."""
+    with path.open("r", encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line
+
+
+def encode_file(path: Path, template: templates.Template, *, max_length: int) -> Iterator[Encoded]:
+    """Every row of the file in order. Raises nothing for a bad row: it comes back empty, with findings."""
+    waiting: list[Rendered] = []
+    for number, line in read_lines(path):
+        waiting.append(_rendered(number, line, template))
+        if len(waiting) == _RENDER_ROWS:
+            yield from _tokenized(waiting, template, max_length)
+            waiting = []
+    yield from _tokenized(waiting, template, max_length)
+
+
+def require_trainable(row: Encoded, *, file: str) -> Encoded:
+    """The row itself. Raises Failure `row_unsupported` when it has findings."""
+    if row.findings:
+        first = row.findings[0]
+        raise Failure(
+            "row_unsupported",
+            f"{file} line {row.line}: {first.path}: found {first.found}, expected {first.expected}. {first.fix}",
+            param="training_file",
+        )
+    return row
+
+
+def _rendered(number: int, line: str, template: templates.Template) -> Rendered:
+    try:
+        row = chats.read(json.loads(line))
+    except ValueError as error:
+        broken = Finding("$", "not_json", str(error), "one JSON object per line", "Mend the line.")
+        return Rendered(number, "", (), False, (broken,))
+    if row.findings:
+        return Rendered(number, "", (), False, tuple(row.findings))
+    if isinstance(row, Completion):
+        return _completion(number, row, template)
+    return _chat(number, row, template)
+
+
+def _completion(number: int, row: Completion, template: templates.Template) -> Rendered:
+    text = row.prompt + row.completion
+    return Rendered(number, text, ((len(row.prompt), len(text)),), True)
+
+
+def _chat(number: int, row: Chat, template: templates.Template) -> Rendered:
+    try:
+        text, spans = template.render(row.messages, row.tools)
+        findings = tuple(_ignored(row, text, template))
+    except templates.Refused as refused:
+        finding = Finding("$.messages", "template_refused", str(refused), "turns the template accepts", "Mend the turns.")
+        return Rendered(number, "", (), False, (finding,))
+    if len(spans) != len(row.trained):
+        finding = Finding(
+            "$.messages",
+            "assistant_turns_unmarked",
+            f"{len(spans)} marked turns",
+            f"{len(row.trained)} assistant turns",
+            "The chat template must put one generation mark around each assistant turn.",
+        )
+        return Rendered(number, "", (), False, (finding,))
+    kept = tuple(span for span, wanted in zip(spans, row.trained, strict=True) if wanted)
+    return Rendered(number, text, kept, False, findings)
+
+
+def _ignored(row: Chat, text: str, template: templates.Template) -> Iterator[Finding]:
+    """Findings for tools and tool calls that the template leaves out of the text."""
+    if row.tools and template.render(row.messages, None)[0] == text:
+        yield Finding(
+            "$.tools", "tools_ignored", f"{len(row.tools)} tools", "a chat template that shows tools to the model",
+            "Remove tools from the row, or choose a base model whose chat template knows them.",
+        )  # fmt: skip
+    if any("tool_calls" in message for message in row.messages):
+        bare: list[dict[str, Any]] = [{k: v for k, v in m.items() if k != "tool_calls"} for m in row.messages]
+        if template.render(bare, row.tools)[0] == text:
+            yield Finding(
+                "$.messages", "tool_calls_ignored", "tool_calls", "a chat template that writes tool calls",
+                "Choose a base model whose chat template knows tool calls, or write them as text.",
+            )  # fmt: skip
+
+
+def _tokenized(batch: list[Rendered], template: templates.Template, max_length: int) -> Iterator[Encoded]:
+    ids_of: dict[int, Encoded] = {}
+    for special in (False, True):
+        chosen = [row for row in batch if row.special is special]
+        if not chosen:
+            continue
+        texts = [row.text for row in chosen]
+        tokens = template.tokenizer(texts, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+        for place, row in enumerate(chosen):
+            encoded = _labelled(row, tokens["input_ids"][place], tokens["offset_mapping"][place], template)
+            ids_of[row.line] = _cut(encoded, max_length)
+    for row in batch:
+        yield ids_of[row.line]
+
+
+def _labelled(row: Rendered, ids: list[int], offsets: list[tuple[int, int]], template: templates.Template) -> Encoded:
+    """Tokens that overlap a span are trained on, and the end-of-turn token right behind it, where the mark left it out."""
+    trained = [False] * len(ids)
+    spans = iter(row.spans)
+    span = next(spans, None)
+    for place, (start, end) in enumerate(offsets):
+        while span is not None and start >= span[1]:
+            if place and trained[place - 1] and ids[place] == template.end_id != ids[place - 1]:
+                trained[place] = True
+            span = next(spans, None)
+        if span is None:
+            break
+        if start < end:
+            trained[place] = end > span[0]
+    ids = list(ids)
+    if row.special and row.spans and template.end_id is not None:
+        if not ids or ids[-1] != template.end_id:
+            ids.append(template.end_id)
+            trained.append(True)
+        trained[-1] = True
+    return Encoded(row.line, ids, trained, len(ids), row.findings)
+
+
+def _cut(row: Encoded, max_length: int) -> Encoded:
+    if len(row.ids) <= max_length:
+        return row
+    return replace(row, ids=row.ids[:max_length], trained=row.trained[:max_length])

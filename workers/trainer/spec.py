@@ -1,0 +1,89 @@
+"""The job as spec.json gives it: every number resolved, nothing decided here."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from workers.trainer.failures import Failure
+
+
+@dataclass(frozen=True)
+class Base:
+    name: str  # the served base name, as vLLM knows it
+    source: str  # local directory or hub id
+    revision: str | None = None
+    context_length: int | None = None  # tokens
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    epochs: int
+    batch_size: int  # rows per optimizer step
+    learning_rate: float  # absolute peak
+    training_type: str = "lora"  # or "full"
+    lora_rank: int = 16
+    lora_alpha: float = 32
+    lora_dropout: float = 0.0  # 0..1
+    lora_targets: tuple[str, ...] = ("all-linear",)
+    scheduler: str = "cosine"  # or "linear", "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0  # 0 = no clipping
+    max_length: int = 2048  # tokens; longer rows are cut at the end
+    eval_steps: int = 0  # 0 = only at epoch ends
+
+
+@dataclass(frozen=True)
+class Spec:
+    job_id: str
+    base: Base
+    tuned_model: str
+    method: str
+    hyperparameters: Hyperparameters
+    seed: int
+    checkpoint_seconds: float
+    answers: int  # validation rows answered by base and tuned model at the end
+    environment: dict[str, Any]
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a row that are kept: the hyperparameter, or the model's context where that is shorter."""
+        return min(self.hyperparameters.max_length, self.base.context_length or self.hyperparameters.max_length)
+
+
+def load(directory: Path) -> Spec:
+    """Raises Failure `spec_invalid` when spec.json is missing, is not JSON, or lacks a field."""
+    try:
+        raw = json.loads((directory / "spec.json").read_text("utf-8"))
+        return _parse(raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure("spec_invalid", f"spec.json of this job cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _parse(raw: dict[str, Any]) -> Spec:
+    if raw.get("method", "supervised") != "supervised":
+        raise Failure("method_unsupported", f"This trainer knows the method supervised, not {raw['method']!r}.")
+    return Spec(
+        job_id=str(raw["job_id"]),
+        base=Base(**_known(Base, raw["model"])),
+        tuned_model=str(raw["tuned_model"]),
+        method="supervised",
+        hyperparameters=_hyperparameters(raw["hyperparameters"]),
+        seed=int(raw["seed"]),
+        checkpoint_seconds=float(raw.get("checkpoint_seconds", 30)),
+        answers=int(raw.get("answers", 20)),
+        environment=dict(raw.get("environment") or {}),
+    )
+
+
+def _hyperparameters(raw: dict[str, Any]) -> Hyperparameters:
+    known = _known(Hyperparameters, raw)
+    if "lora_targets" in known:
+        known["lora_targets"] = tuple(known["lora_targets"])
+    return Hyperparameters(**known)
+
+
+def _known(kind: type, raw: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in raw.items() if name in names}
