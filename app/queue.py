@@ -48,7 +48,7 @@ def celery_settings(settings: Settings, *, socket_timeout: float) -> dict[str, A
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_max": 0.1},
         "worker_max_tasks_per_child": 100,
         "task_create_missing_queues": False,
-        "task_queues": [Queue(name) for name in queues],
+        "task_queues": [Queue(name, routing_key=name) for name in queues],
         "task_send_sent_event": True,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,

@@ -21,11 +21,11 @@ from app.blobs import StorageError
 from app.config import Settings, require
 from app.core.errors import JobFailed, Unavailable
 from app.core.job import File, Job, Model, NewEvent
+from app.core.orders import Order, Signal
 from app.core.states import Desired, Outcome, Status
 from app.store import events, files, leases, models
 from app.store.db import transaction
 from app.store.leases import LeaseLost
-from workers.backends.base import Order, Signal, TrainerLost
 
 TRUSTED_SHARE_OF_LEASE = 5 / 6
 FINISH_RETRY_SECONDS = 0.5
@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 
 class Stopped(Exception):
     """The stage let go because it was told to: pause, drain or cancel."""
+
+
+class Surrendered(Exception):
+    """The stage cannot go on here, for a reason that another try may not meet: the clock takes the job back."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> None:
     except LeaseLost:
         log.warning("lease lost: another attempt has the job", extra={"job_id": job_id})
         return
-    except (TrainerLost, StorageError, Unavailable) as error:
+    except (Surrendered, StorageError, Unavailable) as error:
         log.warning("surrendered: %s", error, extra={"job_id": job_id})
         _surrender(job)
         return

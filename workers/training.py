@@ -10,13 +10,14 @@ from app.blobs import storage
 from app.config import settings
 from app.core import names
 from app.core.job import Checkpoint, NewEvent
+from app.core.orders import Order, Signal
 from app.core.states import Outcome, Status
 from app.store import checkpoints, leases
 from app.store.db import transaction
 from workers import jobdir, scratch
-from workers.backends.base import Backend, Line, Order, Signal
+from workers.backends.base import Backend, Line, TrainerLost
 from workers.backends.local import Local
-from workers.supervision import Ending, Lease, Stopped, serve
+from workers.supervision import Ending, Lease, Stopped, Surrendered, serve
 
 PROGRESS = ("step", "total_steps", "epoch", "train_loss", "tokens_per_second", "seconds_left", "memory_bytes")
 LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_valid_loss": "full validation loss"}
@@ -41,7 +42,10 @@ def _train(lease: Lease, chosen: Backend) -> Ending:
         jobdir.fetch_checkpoint(job, directory)
         lease.go_on()
         run = Run(lease, directory, publisher)
-        outcome = chosen.run(directory, run.report)
+        try:
+            outcome = chosen.run(directory, run.report)
+        except TrainerLost as error:
+            raise Surrendered(str(error)) from error
         if outcome is Outcome.STOPPED:
             run.settle()
             raise Stopped
@@ -87,7 +91,9 @@ class Run:
         if line["type"] == "started":
             return _started_event(line, attempt=self._lease.job.attempt)
         if line["type"] == "warning":
-            return NewEvent(line["message"], level="warn", data=line.get("data"))
+            return NewEvent(
+                line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}"
+            )
         return None
 
     def _publish(self, line: Line) -> None:

@@ -11,10 +11,9 @@ from app.core.hyperparameters import resolve
 from app.core.job import File, Job, NewEvent
 from app.core.states import Outcome, Status
 from workers import jobdir, scratch
-from workers.backends.base import TrainerLost
 from workers.backends.child import Child
 from workers.outputs import stored_file
-from workers.supervision import Ending, Lease, serve
+from workers.supervision import Ending, Lease, Surrendered, serve
 
 PARTS = {"training_file": TRAINING, "validation_file": VALIDATION}
 INSPECT_POLL_SECONDS = 0.5
@@ -69,7 +68,7 @@ def _inspect(lease: Lease, directory: Path) -> dict[str, dict[str, Any]]:
                 if line["type"] == "inspected":
                     counted[roles[line["file"]]] = line
         if child.wait() != 0:
-            raise TrainerLost(f"counting tokens ended with {child.wait()}: {child.last_words()}")
+            raise Surrendered(f"counting tokens ended with {child.wait()}: {child.last_words()}")
     finally:
         child.kill()
     return counted

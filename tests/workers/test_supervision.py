@@ -10,14 +10,14 @@ import pytest
 from app.blobs import StorageError
 from app.core.errors import JobFailed
 from app.core.job import Job, NewEvent
+from app.core.orders import Signal
 from app.core.states import Outcome, Status
 from app.store import jobs, leases
 from app.store.db import transaction
 from tests.services import eventually
 from tests.store.conftest import PROJECT, now, queued
 from workers import supervision
-from workers.backends.base import Signal, TrainerLost
-from workers.supervision import Ending, Lease, Stopped, serve
+from workers.supervision import Ending, Lease, Stopped, Surrendered, serve
 
 
 def served(job: Job, stage: Callable[[Lease], Ending]) -> Job:
@@ -61,7 +61,7 @@ def test_a_stopped_stage_leaves_the_job_to_the_next_worker(new_job):
     assert (stopped.status, stopped.lease_owner) == (Status.VALIDATING_FILES, None)
 
 
-@pytest.mark.parametrize("error", [TrainerLost("killed"), StorageError("disk full")])
+@pytest.mark.parametrize("error", [Surrendered("killed"), StorageError("disk full")])
 def test_a_stage_that_was_lost_is_given_back_to_the_clock(new_job, error):
     served(new_job, raising(error))
     with transaction() as conn:

@@ -11,13 +11,14 @@ from app.blobs import storage
 from app.core import names
 from app.core.errors import JobFailed
 from app.core.job import Event, File, Job
+from app.core.orders import Signal
 from app.core.states import Outcome, Status
 from app.store import checkpoints, events, files, jobs, leases
 from app.store.db import transaction
 from tests.services import eventually
 from tests.store.conftest import PROJECT, claimed, finished, made, now
 from workers import scratch, training
-from workers.backends.base import Report, Signal, TrainerLost
+from workers.backends.base import Report, TrainerLost
 from workers.supervision import serve
 
 HYPERPARAMETERS = {"epochs": 1, "batch_size": 4, "learning_rate": 0.001, "training_type": "lora"}

@@ -1,33 +1,14 @@
 """What a training backend is: something that runs a job directory and reports, without knowing database or queue."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from app.core.orders import Order
 from app.core.states import Outcome
 
 Line = Mapping[str, Any]
 """One JSON line of a trainer: `type` is started, progress, metrics, checkpoint, answers, warning, stopped or done."""
-
-
-class Signal(StrEnum):
-    """What a run must do now."""
-
-    GO = "go"
-    STOP = "stop"
-    """Finish the step, publish a checkpoint, let go: pause or drain."""
-    KILL = "kill"
-    """Let go at once: the job was cancelled, or it is another attempt's by now."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A signal, and the CLOCK_MONOTONIC time until which the run may live without a further order."""
-
-    signal: Signal
-    until: float
 
 
 class TrainerLost(Exception):

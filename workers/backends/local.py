@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from app.core.errors import JobFailed
+from app.core.orders import Order, Signal
 from app.core.states import Outcome
-from workers.backends.base import Line, Order, Report, Signal, TrainerLost
+from workers.backends.base import Line, Report, TrainerLost
 from workers.backends.child import Child
 
 BATCH_SECONDS = 1.0

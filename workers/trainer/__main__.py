@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     chosen = arguments()
+    settle_libraries()
     emit = report.claim_stdout()
     try:
         if chosen.inspect:
@@ -40,11 +41,23 @@ def main() -> int:
         return train(chosen, emit)
     except BrokenPipeError:
         return lifeline.ORPHANED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the edge of the process
         if not isinstance(error, Failure):
             traceback.print_exc()
         emit(explain(error).line())
         return 1
+
+
+def settle_libraries() -> None:
+    """Settings that libraries read when they are loaded; what the operator has set stays.
+
+    OpenMP threads that spin while they wait took four times the CPU time on a machine shared with other processes.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def train(chosen: argparse.Namespace, emit: Emit) -> int:
@@ -59,7 +72,8 @@ def train(chosen: argparse.Namespace, emit: Emit) -> int:
     if chosen.standby:
         from workers.trainer import standby
 
-        standby.warm_up()
+        standby.rehearse()
+        print("standby ready", file=sys.stderr, flush=True)
         named = life.wait_for_run()
         if named is None:
             return 0

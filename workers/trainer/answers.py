@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from workers.trainer import attention, chats, publishing, rows
+from workers.trainer import chats, publishing, rows
 from workers.trainer import model as models
 from workers.trainer.chats import Chat, Completion
-from workers.trainer.engine import Engine
 from workers.trainer.lifeline import Lifeline
+from workers.trainer.preparation import Run, Stopped
 from workers.trainer.report import Emit
-from workers.trainer.spec import Spec
 from workers.trainer.templates import Refused, Template
 
 _LONGEST_ANSWER = 512  # tokens
@@ -29,26 +27,28 @@ class Question:
     expected: str
 
 
-def write(
-    directory: Path, spec: Spec, template: Template, engine: Engine, lifeline: Lifeline, emit: Emit
-) -> None:
-    """Answer up to spec.answers rows of valid.jsonl into answers.jsonl and emit the counts."""
-    asked = questions(directory / "valid.jsonl", template, limit=spec.answers, max_length=spec.max_length)
+def write(run: Run, lifeline: Lifeline, emit: Emit) -> None:
+    """Answer up to spec.answers rows of valid.jsonl into answers.jsonl and emit the counts. Raises Stopped."""
+    engine, template, spec = run.engine, run.template, run.spec
+    asked = questions(run.directory / "valid.jsonl", template, limit=spec.answers, max_length=spec.max_length)
     if not asked:
         return
-    room = answer_tokens(asked, template)
-    engine.model.eval()
-    tuned = answer(engine.model, template, [q.ids for q in asked], room=room, environment=engine.environment)
+    prompts, room = [question.ids for question in asked], answer_tokens(asked, template)
+
+    def answered(model: Any) -> list[str]:
+        if lifeline.stop_asked:
+            raise Stopped(run.step)
+        return answer(model.eval(), template, prompts, room=room, environment=engine.environment)
+
+    tuned = answered(engine.model)
     if hasattr(engine.model, "disable_adapter"):
         with engine.model.disable_adapter():
-            base = answer(engine.model, template, [q.ids for q in asked], room=room, environment=engine.environment)
+            base = answered(engine.model)
     else:
-        untuned = models.load_base(spec.base, dtype=torch.float32, device=engine.environment["device"]).eval()
-        base = answer(untuned, template, [q.ids for q in asked], room=room, environment=engine.environment)
+        base = answered(models.load_base(spec.base, dtype=torch.float32, device=engine.environment["device"]))
     lines = [_line(*both) for both in zip(asked, base, tuned, strict=True)]
-    publishing.write_file(
-        directory / "answers.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    )
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    publishing.write_file(run.directory / "answers.jsonl", text)
     emit({
         "type": "answers", "path": "answers.jsonl", "total": len(lines),
         "base_exact": sum(line["base_exact"] for line in lines),
@@ -91,8 +91,7 @@ def _question(number: int, row: Chat | Completion, template: Template) -> Iterat
 
 
 def prompt_ids(template: Template, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
-    text, _ = template.render(messages, tools, prompt=True)
-    ids: list[int] = template.tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids: list[int] = template.tokenizer(template.prompt(messages, tools), add_special_tokens=False)["input_ids"]
     return ids
 
 
@@ -108,19 +107,14 @@ def answer(
 ) -> list[str]:
     """Greedy answers of at most `room` tokens to prompts of token ids, padded on the left to one batch."""
     tokenizer = template.tokenizer
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else template.end_id or 0
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (template.end_ids or [0])[0]
     longest = max(len(ids) for ids in prompts)
     padded = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in prompts])  # [prompts, longest]
     seen = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
     device = environment["device"]
-    models.use_attention(model, "sdpa")
-    try:
-        with models.precision(environment):
-            grown = model.generate(
+    with models.plain_attention(model), models.precision(environment):
+        grown = model.generate(
                 input_ids=padded.to(device), attention_mask=seen.to(device), max_new_tokens=room, do_sample=False,
-                num_beams=1, use_cache=True, pad_token_id=pad, eos_token_id=template.end_id,
+                num_beams=1, use_cache=True, pad_token_id=pad, eos_token_id=template.end_ids or None,
             )  # fmt: skip
-    finally:
-        if environment["packing"]:
-            models.use_attention(model, attention.NAME)
     return [tokenizer.decode(row, skip_special_tokens=True) for row in grown[:, longest:].tolist()]

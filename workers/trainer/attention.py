@@ -39,13 +39,15 @@ def attend(
         banded = sliding_window is not None and q.shape[2] > sliding_window
         outputs.append(
             scaled_dot_product_attention(
-                q, k, v,
+                q,
+                k,
+                v,
                 attn_mask=_band(q.shape[2], int(sliding_window or 0), q.device) if banded else None,
                 dropout_p=dropout,
                 is_causal=not banded,
                 scale=scaling,
                 enable_gqa=grouped,
-            )  # fmt: skip
+            )
         )
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     return joined.transpose(1, 2).contiguous(), None

@@ -65,7 +65,11 @@ def gather(encoded: Iterable[Encoded]) -> Rows:
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     empty = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=bool)]
     return Rows(
-        np.concatenate(ids or empty[0]), np.concatenate(trained or empty[1]), starts, np.array(lines, np.int64), tuple(cut)
+        np.concatenate(ids or empty[0]),
+        np.concatenate(trained or empty[1]),
+        starts,
+        np.array(lines, np.int64),
+        tuple(cut),
     )
 
 

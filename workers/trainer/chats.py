@@ -87,7 +87,9 @@ def _text(content: Any, path: str, findings: list[Finding]) -> str:
             continue
         kind = str(part.get("type", "object")) if isinstance(part, dict) else type(part).__name__
         code = "image_not_supported" if "image" in kind else "part_not_supported"
-        findings.append(Finding(f"{path}[{place}]", code, kind, "a text part", "Remove it: this model reads text only."))
+        findings.append(
+            Finding(f"{path}[{place}]", code, kind, "a text part", "Remove it: this model reads text only.")
+        )
     return "".join(texts)
 
 

@@ -55,9 +55,7 @@ class Engine:
 
     def _logits(self, ids: Tensor, positions: Tensor, sources: Tensor, lengths: tuple[int, ...]) -> Tensor:
         packed = {"document_lengths": lengths} if self.environment["packing"] else {}
-        output = self.model(
-            input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=sources, **packed
-        )
+        output = self.model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=sources, **packed)
         return output.logits.squeeze(0)  # [1, targets, vocabulary] → [targets, vocabulary]
 
     def update(self, packs: Sequence[Pack], *, learning_rate: float) -> tuple[Sums, float]:

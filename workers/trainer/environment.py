@@ -1,4 +1,4 @@
-"""What decides the bits of a run: chosen once at a job's first start, frozen into its spec, honoured by every resume."""
+"""What decides the bits of a run: chosen at a job's first start, frozen into its spec, honoured by every resume."""
 
 import hashlib
 import importlib.metadata
@@ -16,7 +16,7 @@ BFLOAT16_PAYS_FROM = 10_000_000  # parameters; below, casting costs more than it
 CPU_PACK_TOKENS, GPU_PACK_TOKENS = 2048, 16384
 
 
-def decide(spec: Spec, *, parameters: int, model_hash: str) -> dict[str, Any]:
+def decide(spec: Spec, *, parameters: int, model_hash: str | None) -> dict[str, Any]:
     """The environment of this run: what the spec has frozen, and choices for this machine for the rest."""
     frozen = spec.environment
     device = str(frozen.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -37,7 +37,12 @@ def facts(device: str) -> dict[str, Any]:
     """What this machine is and cannot choose to be."""
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
     kernels = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"versions": versions, "python": platform.python_version(), "machine": platform.machine(), "kernels": kernels}
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "kernels": kernels,
+    }
 
 
 def default_threads() -> int:
@@ -68,7 +73,7 @@ def apply(environment: dict[str, Any], *, seed: int) -> None:
     """Threads, determinism and the seed of torch's generators."""
     torch.set_num_threads(int(environment["threads"]))
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
 
 

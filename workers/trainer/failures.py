@@ -28,7 +28,9 @@ def explain(error: BaseException) -> Failure:
             param="hyperparameters",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure("storage_full", f"The job directory's disk is full ({error.strerror}). Free space and try again.")
+        return Failure(
+            "storage_full", f"The job directory's disk is full ({error.strerror}). Free space and try again."
+        )
     kind = type(error).__name__
     return Failure("internal_error", f"The trainer failed unexpectedly: {kind}: {str(error)[:500]}")
 

@@ -1,4 +1,4 @@
-"""How long this process may live: the supervisor's lease on stdin, the parent's death, and the signals that ask to stop.
+"""How long this process may live: the supervisor's lease on stdin, its death, and the signals that ask to stop.
 
 A trainer whose supervisor is gone, stopped or cut off must not go on beside its successor.
 """

@@ -20,7 +20,9 @@ def describe(directory: Path, spec: Spec, history: History) -> dict[str, Any]:
         "method": spec.method,
         "hyperparameters": asdict(spec.hyperparameters),
         "seed": spec.seed,
-        "rows_sha256": {name: _hash(directory / name) for name in ("train.jsonl", "valid.jsonl") if (directory / name).exists()},
+        "rows_sha256": {
+            name: _hash(directory / name) for name in ("train.jsonl", "valid.jsonl") if (directory / name).exists()
+        },
         "files": publishing.describe(directory / "model"),
         "environment": history.environment,
         "trained_tokens": history.tokens,

@@ -2,14 +2,16 @@
 
 import json
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from workers.trainer import attention, templates
 from workers.trainer.failures import Failure, is_out_of_memory
@@ -17,6 +19,7 @@ from workers.trainer.spec import Base, Hyperparameters
 
 ADAPTER_FILE = "adapter_model.safetensors"
 MODE = 0o644
+transformers_logging.disable_progress_bar()
 
 
 def count_parameters(base: Base) -> int:
@@ -44,7 +47,6 @@ def load_base(base: Base, *, dtype: torch.dtype, device: str, weights: Path | No
         if is_out_of_memory(error):
             raise
         raise templates.load_failed(base, error) from error
-    model.config.use_cache = False
     return model.to(device)
 
 
@@ -98,6 +100,19 @@ def use_attention(model: Any, kind: str) -> None:
     inner.set_attn_implementation(kind)
 
 
+@contextmanager
+def plain_attention(model: Any) -> Iterator[None]:
+    """The model with attention as transformers brings it, for saving and for generating."""
+    documents = model.config._attn_implementation == attention.NAME
+    if documents:
+        use_attention(model, "sdpa")
+    try:
+        yield
+    finally:
+        if documents:
+            use_attention(model, attention.NAME)
+
+
 def supports_documents(model: Any) -> bool:
     """True when the model takes our attention; whether packing is then exact is measured, not assumed."""
     attention.register()
@@ -108,14 +123,10 @@ def supports_documents(model: Any) -> bool:
     return True
 
 
-def save(
-    model: Any, tokenizer: Any, directory: Path, *, base_name: str, chat_template: str | None, packed: bool
-) -> None:
+def save(model: Any, tokenizer: Any, directory: Path, *, base_name: str, chat_template: str | None) -> None:
     """A model directory that from_pretrained and vLLM read: the same bytes for the same weights, no machine's paths."""
-    use_attention(model, "sdpa")
-    model.save_pretrained(directory)
-    if packed:
-        use_attention(model, attention.NAME)
+    with plain_attention(model):
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     if chat_template is not None:
         (directory / "chat_template.jinja").write_text(chat_template, "utf-8")
@@ -125,6 +136,23 @@ def save(
     for path in directory.rglob("*"):
         if path.is_file():
             os.chmod(path, MODE)
+
+
+def store_as_base(directory: Path, base: Base) -> None:
+    """Store an exported full model in its base's own precision; it was trained in float32. An adapter stays as it is."""
+    if not (directory / "config.json").exists():
+        return
+    wanted = AutoConfig.from_pretrained(base.source, revision=base.revision, trust_remote_code=False).dtype
+    if wanted not in (torch.bfloat16, torch.float16):
+        return
+    for path in sorted(directory.glob("*.safetensors")):
+        save_file(
+            {name: tensor.to(wanted) for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"}
+        )
+        os.chmod(path, MODE)
+    config = json.loads((directory / "config.json").read_text("utf-8"))
+    config["dtype"] = str(wanted).removeprefix("torch.")
+    (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _settle(path: Path, base_name: str) -> None:

@@ -1,5 +1,6 @@
-"""Whether a model may be packed is measured: two documents in one pass must read as they do alone."""
+"""Whether a model may be packed: known families are, any other only if documents in one pass read as they do alone."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from workers.trainer import model as models
 from workers.trainer.batches import Rows, packs
 from workers.trainer.engine import Engine
 
+KNOWN_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "smollm3"})  # each has a test
 _PROBE_DOCUMENTS = 3
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}  # largest difference of a logit
 
@@ -18,7 +20,7 @@ def decide(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
     """The frozen answer where there is one, else a trial on the shortest documents; sets the model's attention."""
     if environment["packing"] is False or not models.supports_documents(model):
         return False
-    if environment["packing"]:
+    if environment["packing"] or model.config.model_type in KNOWN_FAMILIES:
         return True
     if not _reads_alike(model, rows, environment):
         models.use_attention(model, "sdpa")
@@ -28,7 +30,8 @@ def decide(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
 
 def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
     shortest = np.argsort(rows.starts[1:] - rows.starts[:-1], kind="stable")
-    trial = next(packs(rows, shortest[: _PROBE_DOCUMENTS * 20], budget=environment["pack_tokens"]), None)
+    usable = (row for row in shortest if rows.trained[rows.starts[row] : rows.starts[row + 1]].any())
+    trial = next(packs(rows, list(islice(usable, _PROBE_DOCUMENTS)), budget=1 << 30), None)
     if trial is None:
         return True
     model.eval()

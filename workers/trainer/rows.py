@@ -96,7 +96,9 @@ def _chat(number: int, row: Chat, template: templates.Template) -> Rendered:
         text, spans = template.render(row.messages, row.tools)
         findings = tuple(_ignored(row, text, template))
     except templates.Refused as refused:
-        finding = Finding("$.messages", "template_refused", str(refused), "turns the template accepts", "Mend the turns.")
+        finding = Finding(
+            "$.messages", "template_refused", str(refused), "turns the template accepts", "Mend the turns."
+        )
         return Rendered(number, "", (), False, (finding,))
     if len(spans) != len(row.trained):
         finding = Finding(
@@ -143,23 +145,20 @@ def _tokenized(batch: list[Rendered], template: templates.Template, max_length: 
 
 
 def _labelled(row: Rendered, ids: list[int], offsets: list[tuple[int, int]], template: templates.Template) -> Encoded:
-    """Tokens that overlap a span are trained on, and the end-of-turn token right behind it, where the mark left it out."""
+    """Tokens that overlap a span are trained on; a completion ends with the end-of-text token."""
+    ids = list(ids)
     trained = [False] * len(ids)
     spans = iter(row.spans)
     span = next(spans, None)
     for place, (start, end) in enumerate(offsets):
         while span is not None and start >= span[1]:
-            if place and trained[place - 1] and ids[place] == template.end_id != ids[place - 1]:
-                trained[place] = True
             span = next(spans, None)
         if span is None:
             break
-        if start < end:
-            trained[place] = end > span[0]
-    ids = list(ids)
-    if row.special and row.spans and template.end_id is not None:
-        if not ids or ids[-1] != template.end_id:
-            ids.append(template.end_id)
+        trained[place] = start < end and end > span[0]
+    if row.special and row.spans and template.end_ids:
+        if ids[-1:] != template.end_ids[-1:]:
+            ids.append(template.end_ids[-1])
             trained.append(True)
         trained[-1] = True
     return Encoded(row.line, ids, trained, len(ids), row.findings)

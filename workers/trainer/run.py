@@ -1,64 +1,23 @@
-"""A run, stage by stage: load, resume, step until all steps are taken, export, answer, done."""
+"""A run, stage by stage: prepare, step until all steps are taken, export, answer, done."""
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from workers.trainer import answers, batches, checkpoints, environment, evaluation, manifest, packing, publishing, rows
+from workers.trainer import answers, batches, checkpoints, evaluation, manifest, publishing
 from workers.trainer import engine as engines
 from workers.trainer import model as models
-from workers.trainer import spec as specs
-from workers.trainer import templates
-from workers.trainer.batches import Rows
-from workers.trainer.checkpoints import History
 from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
-from workers.trainer.metrics import Meter, checkpoint_metrics
-from workers.trainer.report import Emit, warn
-from workers.trainer.schedule import learning_rate, rows_of_step, steps_per_epoch
-from workers.trainer.spec import Spec
-from workers.trainer.templates import Template
+from workers.trainer.metrics import checkpoint_metrics
+from workers.trainer.preparation import Run, Stopped, prepare
+from workers.trainer.report import Emit
+from workers.trainer.schedule import learning_rate, rows_of_step
 
 DONE, ERROR, STOPPED = 0, 1, 3
 
 
-@dataclass
-class Run:
-    """Everything a run holds; `step` counts the optimizer steps taken."""
-
-    directory: Path
-    spec: Spec
-    template: Template
-    train: Rows
-    valid: Rows | None
-    engine: engines.Engine
-    history: History
-    step: int
-    published: int  # step of the newest checkpoint, 0 for none
-    meter: Meter
-
-    @property
-    def per_epoch(self) -> int:
-        return steps_per_epoch(len(self.train), self.spec.hyperparameters.batch_size)
-
-    @property
-    def total_steps(self) -> int:
-        return self.per_epoch * self.spec.hyperparameters.epochs
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-
-class Stopped(Exception):
-    """The run was asked to stop and has saved what it had."""
-
-
 def main(directory: Path, lifeline: Lifeline, emit: Emit) -> int:
-    """Run the job in `directory` and return the exit code, DONE or STOPPED. Raises Failure and whatever torch raises."""
+    """Run the job in `directory` and return DONE or STOPPED. Raises Failure, and whatever torch raises."""
     try:
         run = prepare(directory, lifeline, emit)
         settle(run, lifeline, emit)
@@ -69,69 +28,6 @@ def main(directory: Path, lifeline: Lifeline, emit: Emit) -> int:
         emit({"type": "stopped", "step": stopped.args[0]})
         return STOPPED
     return DONE
-
-
-def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
-    """Load model and rows and go back to the newest checkpoint. Emits `started` and warnings."""
-    spec = specs.load(directory)
-    for place in (directory, directory / "checkpoints"):
-        publishing.sweep(place)
-    resumed = checkpoints.newest(directory / "checkpoints")
-    template = templates.load(spec.base)
-    train, valid = read_rows(directory, spec, template, lifeline, emit)
-    chosen = environment.decide(
-        spec, parameters=models.count_parameters(spec.base), model_hash=environment.hash_model(spec.base.source)
-    )
-    environment.apply(chosen, seed=spec.seed)
-    model = models.load(
-        spec.base, spec.hyperparameters, environment=chosen, weights=resumed.weights if resumed else None
-    )
-    weights = models.trainable(model)
-    optimizer = engines.optimizer(weights, weight_decay=spec.hyperparameters.weight_decay)
-    history = checkpoints.restore(resumed, optimizer=optimizer, names=weights) if resumed else History()
-    chosen["packing"] = packing.decide(model, train, chosen)
-    frozen = spec.environment or history.environment
-    if different := environment.differences(frozen, chosen):
-        warn(emit, "This machine differs from the one the job began on; the result may differ in bits.", **different)
-    history.environment = chosen
-    run = Run(
-        directory, spec, template, train, valid,
-        engine=engines.Engine(model, optimizer, chosen, spec.hyperparameters.max_grad_norm),
-        history=history, step=resumed.step if resumed else 0, published=resumed.step if resumed else 0, meter=Meter(),
-    )  # fmt: skip
-    emit({
-        "type": "started", "step": run.step, "total_steps": run.total_steps,
-        "resumed_from": resumed.step if resumed else None, "environment": chosen,
-        "trainable_parameters": sum(weight.numel() for weight in weights.values()),
-    })  # fmt: skip
-    return run
-
-
-def read_rows(
-    directory: Path, spec: Spec, template: Template, lifeline: Lifeline, emit: Emit
-) -> tuple[Rows, Rows | None]:
-    """Both files as token ids. Raises Failure `row_unsupported` or `no_rows`; Stopped when asked to stop."""
-    read: dict[str, Rows] = {}
-    for name in ("train.jsonl", "valid.jsonl"):
-        path = directory / name
-        if not path.exists():
-            continue
-        encoded = rows.encode_file(path, template, max_length=spec.max_length)
-        read[name] = batches.gather(_watched(encoded, name, lifeline))
-        if cut := read[name].cut_lines:
-            message = f"{len(cut)} rows of {name} are longer than {spec.max_length} tokens and were cut at the end"
-            warn(emit, message, file=name, count=len(cut), lines=list(cut[:100]))
-    if not len(read.get("train.jsonl", ())):
-        raise Failure("no_rows", "train.jsonl holds no rows to train on.", param="training_file")
-    valid = read.get("valid.jsonl")
-    return read["train.jsonl"], valid if valid is not None and len(valid) else None
-
-
-def _watched(encoded: Any, name: str, lifeline: Lifeline) -> Any:
-    for row in encoded:
-        if lifeline.stop_asked:
-            raise Stopped(0)
-        yield rows.require_trainable(row, file=name)
 
 
 def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
@@ -196,7 +92,11 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
     lifeline.check()
     metrics = checkpoint_metrics(run.step, run.history.last)
     loss = metrics.get("full_valid_loss")
-    best = kind == "epoch" and loss is not None and (run.history.best is None or loss < run.history.best["full_valid_loss"])
+    best = (
+        kind == "epoch"
+        and loss is not None
+        and (run.history.best is None or loss < run.history.best["full_valid_loss"])
+    )
     if best:
         run.history.best = {"step": run.step, "full_valid_loss": loss}
     checkpoints.publish(
@@ -216,18 +116,15 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
 def save_weights(run: Run, place: Path) -> None:
     models.save(
         run.engine.model, run.template.tokenizer, place,
-        base_name=run.spec.base.name, chat_template=run.template.source, packed=run.engine.environment["packing"],
+        base_name=run.spec.base.name, chat_template=run.template.source,
     )  # fmt: skip
 
 
 def not_finite(run: Run, step: int, chosen: Any, sums: engines.Sums) -> Failure:
-    """The failure of a step whose loss or gradient is not a number, with the rows that cause it where one does alone."""
-    guilty = []
+    """The failure of a step whose loss or gradient is not a number, naming the rows that cause it alone, if any."""
     run.engine.model.eval()
-    for row in chosen:
-        for pack in batches.packs(run.train, [row], budget=1):
-            if not engines.finite(run.engine.measure(pack).loss):
-                guilty.append(row)
+    alone = ((row, pack) for row in chosen for pack in batches.packs(run.train, [row], budget=1))
+    guilty = [row for row, pack in alone if not engines.finite(run.engine.measure(pack).loss)]
     lines = sorted(int(line) for line in run.train.lines[guilty or list(chosen)])
     what = "gradient" if engines.finite(sums.loss) else "loss"
     return Failure(
@@ -245,14 +142,11 @@ def finish(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     lifeline.check()
     with publishing.published(run.directory / "model") as draft:
         save_weights(run, draft)
+        models.store_as_base(draft, run.spec.base)
     if run.valid is not None and run.spec.answers > 0:
-        answers.write(run.directory, run.spec, run.template, run.engine, lifeline, emit)
-    if lifeline.stop_asked:
-        stop(run, lifeline, emit)
+        answers.write(run, lifeline, emit)
     emit({
         "type": "done", "step": run.step, "path": "model", "trained_tokens": run.history.tokens,
         "metrics": checkpoint_metrics(run.step, run.history.last),
         "manifest": manifest.describe(run.directory, run.spec, run.history),
     })  # fmt: skip
-
-

@@ -9,7 +9,7 @@ from workers.trainer.spec import Hyperparameters
 
 
 def learning_rate(step: int, *, total_steps: int, settings: Hyperparameters) -> float:
-    """Rate of optimizer step `step` (1..total_steps): linear warm-up to the peak, then the scheduler's curve towards 0."""
+    """Rate of optimizer step `step` (1..total_steps): warm-up to the peak, then the scheduler's curve to 0."""
     done = step - 1
     if done < settings.warmup_steps:
         return settings.learning_rate * step / settings.warmup_steps

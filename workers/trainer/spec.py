@@ -58,7 +58,9 @@ def load(directory: Path) -> Spec:
         raw = json.loads((directory / "spec.json").read_text("utf-8"))
         return _parse(raw)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure("spec_invalid", f"spec.json of this job cannot be read: {type(error).__name__}: {error}") from error
+        raise Failure(
+            "spec_invalid", f"spec.json of this job cannot be read: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _parse(raw: dict[str, Any]) -> Spec:

@@ -1,0 +1,225 @@
+"""What a caller may do with fine-tuning jobs: each action is one transaction, then a wake."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app import queue
+from app.actions.models import catalogue
+from app.actions.pages import Page, cut
+from app.config import settings
+from app.core import names
+from app.core.caller import Caller
+from app.core.errors import Invalid, KeyReused, WrongState
+from app.core.hyperparameters import BaseModel
+from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob
+from app.core.states import TERMINAL, Desired, Status
+from app.store import checkpoints, events, files, jobs
+from app.store.db import Connection, Row, transaction
+
+MAX_SEED = 2**31 - 1
+KEYS_NAMED = 20
+
+NO_PAUSE = {
+    Status.VALIDATING_FILES: "Its files are still being validated: pause it once it is queued or running.",
+    Status.FINALIZING: "Its training has finished and the model is being published.",
+}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How a create was sent: the hash of its body, its Idempotency-Key, and whether the client says it is a retry."""
+
+    body_hash: str
+    idempotency_key: str | None = None
+    retried: bool = False
+
+
+def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
+    """Make a job, or return the one that this very request has made before.
+
+    Raises Invalid for a model or file that cannot be used, KeyReused for an Idempotency-Key with another body.
+    """
+    caller.must("write")
+    with transaction() as conn:
+        made = _made_before(conn, caller, sent)
+        if made is not None:
+            return jobs.as_seen(made)
+        base = _base_model(new.model)
+        _refuse_unusable_file(conn, caller, new.training_file, "training_file")
+        if new.validation_file is not None:
+            _refuse_unusable_file(conn, caller, new.validation_file, "validation_file")
+        job = jobs.insert(
+            conn,
+            names.job_id(),
+            project_id=caller.project_id,
+            key_id=caller.key_id,
+            queue=settings().train_queue,
+            spec=_spec(new, base),
+            metadata=new.metadata,
+            idem_key=sent.idempotency_key,
+            idem_hash=sent.body_hash,
+        )
+        if new.ignored_keys:
+            events.note(conn, job.id, _ignored(new.ignored_keys))
+    queue.wake(job)
+    return job
+
+
+def _made_before(conn: Connection[Row], caller: Caller, sent: Submission) -> Job | None:
+    """The job of an earlier copy of this request; a copy that is under way now is waited for."""
+    if sent.idempotency_key is None:
+        jobs.lock_creation(conn, f"{caller.key_id}/{sent.body_hash}")
+        return jobs.made_lately(conn, caller.key_id, sent.body_hash) if sent.retried else None
+    jobs.lock_creation(conn, f"{caller.project_id}/{sent.idempotency_key}")
+    found = jobs.with_idempotency_key(conn, caller.project_id, sent.idempotency_key)
+    if found is None:
+        return None
+    job, body_hash = found
+    if body_hash != sent.body_hash:
+        raise KeyReused(
+            f"This Idempotency-Key was sent with another body before: that request made the job {job.id}.",
+            code="idempotency_key_reused",
+        )
+    return job
+
+
+def _base_model(name: str) -> BaseModel:
+    base = catalogue().find(name)
+    if base is None:
+        raise Invalid(
+            f"Model {name} is not available for fine-tuning or does not exist. "
+            f"Available here: {', '.join(catalogue().names())}.",
+            param="model",
+            code="model_not_available",
+        )
+    return base
+
+
+def _refuse_unusable_file(conn: Connection[Row], caller: Caller, file_id: str, param: str) -> None:
+    file = files.find(conn, caller.project_id, file_id)
+    if file is None:
+        raise Invalid(f"No such File object: {file_id}", param=param)
+    if file.purpose != "fine-tune":
+        raise Invalid(
+            f"The file {file_id} has the purpose '{file.purpose}'; training needs one with the purpose 'fine-tune'.",
+            param=param,
+        )
+
+
+def _spec(new: NewJob, base: BaseModel) -> dict[str, Any]:
+    return {
+        "model": new.model,
+        "base": base.name,
+        "training_file": new.training_file,
+        "validation_file": new.validation_file,
+        "suffix": new.suffix,
+        "seed": secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
+        "method": new.method,
+        "hyperparameters": dict(new.hyperparameters),
+    }
+
+
+def _ignored(keys: tuple[str, ...]) -> NewEvent:
+    named = ", ".join(key[:64] for key in keys[:KEYS_NAMED]) + (", …" if len(keys) > KEYS_NAMED else "")
+    return NewEvent(
+        f"Ignored {len(keys)} key(s) of the request that this service does not know: {named}",
+        level="warn",
+        data={"ignored_keys": [key[:64] for key in keys[:KEYS_NAMED]]},
+        once="ignored_keys",
+    )
+
+
+def retrieve(caller: Caller, job_id: str) -> Job:
+    """The job as its owner sees it. Raises Unknown."""
+    caller.must("read")
+    with transaction() as conn:
+        return jobs.as_seen(jobs.get(conn, caller.project_id, job_id))
+
+
+def page(
+    caller: Caller, *, after: str | None, limit: int, metadata: Mapping[str, str] | None, without_metadata: bool
+) -> Page[Job]:
+    """The project's jobs, newest first, that have this metadata, or none at all."""
+    caller.must("read")
+    with transaction() as conn:
+        found = jobs.page(
+            conn,
+            caller.project_id,
+            after=after,
+            limit=limit + 1,
+            metadata=metadata,
+            without_metadata=without_metadata,
+        )
+    return cut([jobs.as_seen(job) for job in found], limit)
+
+
+def cancel(caller: Caller, job_id: str) -> Job:
+    """End a job; cancelling a cancelled one changes nothing. Raises WrongState when it has ended otherwise."""
+    caller.must("write")
+    with transaction() as conn:
+        job = jobs.request_cancel(conn, caller.project_id, job_id)
+        if job is None:
+            ended = jobs.get(conn, caller.project_id, job_id)
+            if ended.status is not Status.CANCELLED:
+                raise _completed(ended)
+            return ended
+    queue.revoke(job)
+    return jobs.as_seen(job)
+
+
+def pause(caller: Caller, job_id: str) -> Job:
+    """Stop a job after its current step, to be resumed later; pausing a paused one changes nothing.
+
+    Raises WrongState while its files are validated or its model is published, and once it has ended.
+    """
+    caller.must("write")
+    with transaction() as conn:
+        job = jobs.request_pause(conn, caller.project_id, job_id)
+        if job is None:
+            raise _cannot_pause(jobs.get(conn, caller.project_id, job_id))
+    return job
+
+
+def _cannot_pause(job: Job) -> WrongState:
+    if jobs.as_seen(job).status in TERMINAL:
+        return _completed(job)
+    return WrongState("The job cannot be paused now. " + NO_PAUSE.get(job.status, "Please try again."))
+
+
+def resume(caller: Caller, job_id: str) -> Job:
+    """Queue a paused job again, or take back a pause; resuming a job that is not paused changes nothing.
+
+    Raises WrongState once it has ended.
+    """
+    caller.must("write")
+    with transaction() as conn:
+        job = jobs.request_resume(conn, caller.project_id, job_id)
+        if job is None:
+            job = jobs.get(conn, caller.project_id, job_id)
+            if job.ended or job.desired is Desired.CANCEL:
+                raise _completed(job)
+            return job
+    queue.wake(job)
+    return job
+
+
+def _completed(job: Job) -> WrongState:
+    return WrongState(f"Job has already completed: its status is '{jobs.as_seen(job).status}'.")
+
+
+def event_page(caller: Caller, job_id: str, *, after: int | None, limit: int) -> Page[Event]:
+    """The job's events, newest first, from behind the event numbered `after`. Raises Unknown."""
+    caller.must("read")
+    with transaction() as conn:
+        job = jobs.get(conn, caller.project_id, job_id)
+        return cut(events.page(conn, job.id, after=after, limit=limit + 1), limit)
+
+
+def checkpoint_page(caller: Caller, job_id: str, *, after: str | None, limit: int) -> Page[Checkpoint]:
+    """The job's usable checkpoints, newest first. Raises Unknown."""
+    caller.must("read")
+    with transaction() as conn:
+        job = jobs.get(conn, caller.project_id, job_id)
+        return cut(checkpoints.page(conn, job.id, after=after, limit=limit + 1), limit)

@@ -1,0 +1,87 @@
+"""What a caller may do with models: those of the catalogue, the project's tuned ones, and their checkpoints."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from app.config import settings
+from app.core import catalogue as catalogues
+from app.core.caller import Caller
+from app.core.errors import Forbidden, Invalid
+from app.core.hyperparameters import BaseModel
+from app.core.job import Checkpoint, Job, Model
+from app.store import checkpoints, jobs, models
+from app.store.db import Connection, Row, transaction
+
+
+@cache
+def catalogue() -> catalogues.Catalogue:
+    """The base models of this process, read once. Raises CatalogueError."""
+    return catalogues.load(Path(settings().models_file))
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model under the name it was asked for, which may be an alias."""
+
+    name: str
+    model: BaseModel
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned model, or a checkpoint of a run, with the job that made it; `path` is where its weights are stored."""
+
+    name: str
+    job: Job
+    made: Model | Checkpoint
+
+    @property
+    def path(self) -> str:
+        """The storage prefix of the weights."""
+        return self.made.path
+
+    @property
+    def base(self) -> BaseModel | None:
+        """What was tuned, unless the catalogue lost it since."""
+        return catalogue().find(self.job.spec["base"])
+
+
+def listed(caller: Caller) -> tuple[list[Base], list[Model]]:
+    """The base models under each of their names, and the project's tuned models, newest first."""
+    caller.must("read")
+    bases = [Base(name, model) for model in catalogue().models.values() for name in (model.name, *model.aliases)]
+    with transaction() as conn:
+        return bases, models.listed(conn, caller.project_id)
+
+
+def retrieve(caller: Caller, name: str) -> Base | Tuned:
+    """The model of this name. Raises Unknown."""
+    caller.must("read")
+    base = catalogue().find(name)
+    if base is not None:
+        return Base(name, base)
+    with transaction() as conn:
+        made = _made(conn, caller, name)
+        return Tuned(name, jobs.get(conn, caller.project_id, made.job_id), made)
+
+
+def _made(conn: Connection[Row], caller: Caller, name: str) -> Model | Checkpoint:
+    made = models.find(conn, caller.project_id, name) or checkpoints.named(conn, caller.project_id, name)
+    if made is None:
+        raise models.unknown(name)
+    return made
+
+
+def delete(caller: Caller, name: str) -> Model:
+    """Take a tuned model out of the API; the clock removes its weights.
+
+    Raises Unknown, Forbidden for a base model, and Invalid for a checkpoint.
+    """
+    caller.must("owner")
+    if catalogue().find(name) is not None:
+        raise Forbidden(f"{name} is a base model of this server: only tuned models can be deleted.", param="model")
+    with transaction() as conn:
+        if isinstance(_made(conn, caller, name), Checkpoint):
+            raise Invalid(f"{name} is a checkpoint: only tuned models can be deleted.", param="model")
+        return models.delete(conn, caller.project_id, name)

@@ -1,0 +1,55 @@
+"""Who asks: the key in a request's headers becomes a Caller. The key itself is never kept, logged or echoed."""
+
+from datetime import UTC, datetime, timedelta
+
+from werkzeug.datastructures import Headers
+
+from app.config import settings
+from app.core.caller import Caller
+from app.core.errors import Unauthenticated
+from app.core.job import Key
+from app.store import keys
+from app.store.db import transaction
+
+MAX_KEY_LENGTH = 512
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+def authenticate(headers: Headers) -> Caller:
+    """The caller whose key the headers hold.
+
+    Raises Unauthenticated when there is no key, or when it is unknown or revoked.
+    """
+    secret = _secret(headers)
+    if not secret:
+        raise Unauthenticated(
+            "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.",
+            code="invalid_api_key",
+        )
+    with transaction() as conn:
+        key = keys.with_secret(conn, secret) if len(secret) <= MAX_KEY_LENGTH else None
+        if key is None:
+            raise Unauthenticated("Incorrect API key provided: it is unknown or was revoked.", code="invalid_api_key")
+        if _use_is_news(key):
+            keys.used(conn, key.id)
+    return Caller(
+        key_id=key.id,
+        project_id=key.project_id,
+        org_id=key.org_id,
+        scopes=frozenset(key.scopes),
+        strict_status=key.strict_status or settings().strict_status,
+    )
+
+
+def _secret(headers: Headers) -> str:
+    """Portkey's client sends a placeholder as bearer beside the real key, so its header wins; `api-key` is Azure's."""
+    if key := headers.get("x-portkey-api-key", "").strip():
+        return key
+    scheme, _, token = headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("api-key", "").strip()
+
+
+def _use_is_news(key: Key) -> bool:
+    return key.last_used_at is None or key.last_used_at < datetime.now(UTC) - USE_NOTED_EVERY

@@ -1,0 +1,145 @@
+"""The routes of /v1/files."""
+
+import base64
+from collections.abc import Iterator
+from typing import IO, Any
+
+from flask import Response, request
+from marshmallow import Schema, fields
+
+from app.actions import files
+from app.config import settings
+from app.core.errors import Invalid
+from app.core.job import File
+from app.dialects import bodies
+from app.dialects.base import Blueprint, caller
+from app.dialects.openai import multipart
+from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing, one_of
+
+blueprint = Blueprint("files", __name__, url_prefix="/v1/files", description="Training data and results")
+
+FORM_OVERHEAD = 1 << 20
+CHUNK = 3 << 18  # a multiple of 3, so that every chunk but the last becomes base64 without padding
+
+
+class FileSchema(Schema):
+    """A file."""
+
+    id = fields.String(required=True)
+    object = Kind("file")
+    bytes = fields.Integer(required=True)
+    created_at = Seconds(required=True)
+    filename = fields.String(required=True)
+    purpose = fields.String(required=True)
+    status = fields.Constant("processed", required=True, metadata={"type": "string"})
+    status_details = fields.Constant(None, metadata={"type": "null"})
+
+
+class FileQuery(PageQuery):
+    """A page of files."""
+
+    limit = Limit(default=10_000, most=10_000)
+    purpose = fields.String(load_default=None)
+    order = fields.String(load_default="desc", validate=one_of("asc", "desc"))
+
+
+class ContentQuery(Schema):
+    """How the CSV of a job's results is wished for."""
+
+    encoding = fields.String(
+        load_default=None,
+        validate=one_of("base64", "plain"),
+        metadata={"description": "Of a CSV result file: base64, as OpenAI serves it, unless the server says plain"},
+    )
+
+
+FORM = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file", "purpose"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "purpose": {"type": "string", "enum": list(files.PURPOSES)},
+                },
+            }
+        }
+    },
+}
+
+
+@blueprint.post("")
+@blueprint.doc(requestBody=FORM)
+@blueprint.response(200, FileSchema)
+def create() -> File:
+    """Upload a file"""
+    with files.incoming(caller()) as upload:
+        form = multipart.read(request, most=upload.limit + FORM_OVERHEAD, write=upload.write, too_large=files.too_large)
+        for name, text in (*form.fields.items(), ("file", form.filename or "")):
+            bodies.refuse_unprintable(name + text, name)
+        if any(name.startswith("expires_after") for name in form.fields):
+            raise Invalid("Files of this server do not expire: leave expires_after out.", param="expires_after")
+        return files.create(caller(), upload, filename=form.filename or "", purpose=form.fields.get("purpose", ""))
+
+
+@blueprint.get("")
+@blueprint.arguments(FileQuery, location="query")
+@blueprint.response(200, list_of(FileSchema, ends=True))
+def page(query: dict[str, Any]) -> dict[str, Any]:
+    """List the project's files, newest first"""
+    found = files.page(
+        caller(),
+        purpose=query["purpose"],
+        after=query["after"],
+        limit=query["limit"],
+        ascending=query["order"] == "asc",
+    )
+    return listing(found, wire_id=lambda file: file.id)
+
+
+@blueprint.get("/<file_id>")
+@blueprint.response(200, FileSchema)
+def retrieve(file_id: str) -> File:
+    """Retrieve a file's description"""
+    return files.retrieve(caller(), file_id)
+
+
+@blueprint.delete("/<file_id>")
+@blueprint.response(200, Deleted)
+def delete(file_id: str) -> dict[str, Any]:
+    """Delete a file; jobs that were created with it keep their data"""
+    return {"id": files.delete(caller(), file_id).id, "object": "file", "deleted": True}
+
+
+@blueprint.get("/<file_id>/content")
+@blueprint.arguments(ContentQuery, location="query")
+@blueprint.response(
+    200, {"type": "string", "format": "binary"}, content_type="application/octet-stream", description="The bytes"
+)
+def content(query: dict[str, Any], file_id: str) -> Response:
+    """Download a file's content"""
+    file, opened = files.content(caller(), file_id)
+    encoded = _is_results(file) and (query["encoding"] or settings().result_files) == "base64"
+    size = 4 * -(-file.bytes // 3) if encoded else file.bytes
+    response = Response(_base64(opened) if encoded else _plain(opened), mimetype="application/octet-stream")
+    response.call_on_close(opened.close)
+    response.headers.set("Content-Disposition", "attachment", filename=file.filename)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.content_length = size
+    return response
+
+
+def _is_results(file: File) -> bool:
+    return file.purpose == "fine-tune-results" and file.filename.endswith(".csv")
+
+
+def _plain(opened: IO[bytes]) -> Iterator[bytes]:
+    with opened:
+        while chunk := opened.read(CHUNK):
+            yield chunk
+
+
+def _base64(opened: IO[bytes]) -> Iterator[bytes]:
+    return map(base64.b64encode, _plain(opened))

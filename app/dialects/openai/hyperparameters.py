@@ -1,0 +1,76 @@
+"""OpenAI's names for our hyperparameters, and the extra ones beside them; LIMITS in the core says what each may be."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
+
+from app.core.hyperparameters import AUTO, LIMITS
+
+JSON_TYPES = {int: "integer", float: "number", str: "string", list: "array"}
+
+
+class Knob(fields.Field[Any]):
+    """A hyperparameter: `auto`, or what its limit in the core accepts."""
+
+    def __init__(self, name: str, description: str, **options: Any) -> None:
+        limit = LIMITS[name]
+        value: dict[str, Any] = {"type": JSON_TYPES[limit.kind], "description": limit.text}
+        if limit.choices:
+            value["enum"] = list(limit.choices)
+        if limit.kind is list:
+            value["items"] = {"type": "string"}
+        described = {"anyOf": [{"type": "string", "enum": [AUTO]}, value, {"type": "null"}], "description": description}
+        super().__init__(allow_none=True, metadata=described, **options)
+        self.limit = limit
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> Any:
+        if value == AUTO:
+            return AUTO
+        if not self.limit.accepts(value):
+            raise ValidationError(f"must be 'auto' or {self.limit.text}.")
+        return int(value) if self.limit.kind is int else value
+
+
+class HyperparametersSchema(Schema):
+    """What a run may be told; what is left out is `auto`."""
+
+    class Meta:
+        unknown = RAISE
+
+    epochs = Knob("epochs", "Passes over the training file", data_key="n_epochs")
+    batch_size = Knob("batch_size", "Rows per optimizer step")
+    learning_rate_multiplier = Knob("learning_rate_multiplier", "Factor on the base model's own learning rate")
+    learning_rate = Knob("learning_rate", "Absolute learning rate, in place of the multiplier")
+    training_type = Knob("training_type", "LoRA adapters, or all weights")
+    lora_rank = Knob("lora_rank", "Rank of the LoRA adapters")
+    lora_alpha = Knob("lora_alpha", "LoRA scale, in units of the rank")
+    lora_dropout = Knob("lora_dropout", "Share of the adapters' inputs that is dropped")
+    lora_targets = Knob("lora_targets", "Modules that get an adapter", data_key="lora_target_modules")
+    scheduler = Knob("scheduler", "How the learning rate falls", data_key="lr_scheduler")
+    warmup_steps = Knob("warmup_steps", "Steps over which the learning rate rises")
+    weight_decay = Knob("weight_decay", "AdamW's weight decay")
+    max_grad_norm = Knob("max_grad_norm", "Gradients are scaled down to this norm")
+    max_length = Knob("max_length", "Tokens of a row that are read; the rest is cut")
+    eval_steps = Knob("eval_steps", "Steps between two evaluations")
+
+    @validates_schema
+    def _one_learning_rate(self, asked: dict[str, Any], **_: Any) -> None:
+        rates = [asked.get(name) for name in ("learning_rate", "learning_rate_multiplier")]
+        if all(isinstance(rate, int | float) for rate in rates):
+            raise ValidationError("goes without a learning_rate_multiplier: give one of the two.", "learning_rate")
+
+
+WIRE_NAMES = [field.data_key or str(field.name) for field in HyperparametersSchema().fields.values()]
+
+HyperparametersSchema.error_messages = {
+    "unknown": f"is not a hyperparameter of this service; these are: {', '.join(WIRE_NAMES)}.",
+    "type": "must be an object.",
+}
+
+SHOWN_ALWAYS = ("epochs", "batch_size", "learning_rate_multiplier")
+
+
+def shown(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What HyperparametersSchema dumps of a job's choice: OpenAI's own three are always in it."""
+    return {**dict.fromkeys(SHOWN_ALWAYS, AUTO), **chosen}

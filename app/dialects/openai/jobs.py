@@ -1,0 +1,111 @@
+"""The routes of /v1/fine_tuning/jobs."""
+
+import re
+from typing import Any
+
+from flask import g, request
+from marshmallow import fields
+
+from app.actions import jobs
+from app.core.errors import Invalid
+from app.core.job import Job, NewJob
+from app.dialects.base import Blueprint, caller
+from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
+from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
+from app.dialects.openai.new_job import NewJobSchema, submission
+
+blueprint = Blueprint(
+    "fine-tuning", __name__, url_prefix="/v1/fine_tuning/jobs", description="Fine-tuning jobs and what becomes of them"
+)
+
+METADATA_FILTER = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+
+
+class JobQuery(PageQuery):
+    """A page of jobs. `metadata[key]=value`, repeatable, filters; `metadata=null` asks for jobs that have none."""
+
+    metadata = fields.String(metadata={"enum": ["null"], "description": "Or `metadata[key]=value`, repeatable"})
+
+
+class CheckpointQuery(PageQuery):
+    """A page of checkpoints."""
+
+    limit = Limit(default=10, most=100)
+
+
+@blueprint.post("")
+@blueprint.arguments(NewJobSchema)
+@blueprint.response(200, JobSchema)
+def create(new: NewJob) -> Job:
+    """Create a fine-tuning job"""
+    return jobs.create(caller(), new, submission(request.headers, g.body))
+
+
+@blueprint.get("")
+@blueprint.arguments(JobQuery, location="query")
+@blueprint.response(200, list_of(JobSchema))
+def page(query: dict[str, Any]) -> dict[str, Any]:
+    """List the project's fine-tuning jobs, newest first"""
+    without, metadata = _metadata_filter()
+    return listing(
+        jobs.page(caller(), after=query["after"], limit=query["limit"], metadata=metadata, without_metadata=without)
+    )
+
+
+def _metadata_filter() -> tuple[bool, dict[str, str] | None]:
+    """Whether jobs without metadata are asked for, and the pairs that jobs must have."""
+    literal = request.args.getlist("metadata")
+    wanted: dict[str, str] = {}
+    for name, value in request.args.items(multi=True):
+        found = METADATA_FILTER.fullmatch(name)
+        if found and wanted.setdefault(found[1], value) != value:
+            raise Invalid("One key cannot have two values.", param=name)
+    if any(text != "null" for text in literal) or (literal and wanted):
+        raise Invalid("Filter by 'metadata[key]=value', or by 'metadata=null', not by both.", param="metadata")
+    return bool(literal), wanted or None
+
+
+@blueprint.get("/<job_id>")
+@blueprint.response(200, JobSchema)
+def retrieve(job_id: str) -> Job:
+    """Retrieve a fine-tuning job"""
+    return jobs.retrieve(caller(), job_id)
+
+
+@blueprint.post("/<job_id>/cancel")
+@blueprint.response(200, JobSchema)
+def cancel(job_id: str) -> Job:
+    """Cancel a fine-tuning job"""
+    return jobs.cancel(caller(), job_id)
+
+
+@blueprint.post("/<job_id>/pause")
+@blueprint.response(200, JobSchema)
+def pause(job_id: str) -> Job:
+    """Pause a fine-tuning job: its process ends after the current step, its checkpoint stays"""
+    return jobs.pause(caller(), job_id)
+
+
+@blueprint.post("/<job_id>/resume")
+@blueprint.response(200, JobSchema)
+def resume(job_id: str) -> Job:
+    """Resume a paused fine-tuning job where it stopped"""
+    return jobs.resume(caller(), job_id)
+
+
+@blueprint.get("/<job_id>/events")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, list_of(EventSchema))
+def events(query: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """List a job's events, newest first"""
+    after = None if query["after"] is None else event_number(query["after"]) or 0
+    return listing(jobs.event_page(caller(), job_id, after=after, limit=query["limit"]))
+
+
+@blueprint.get("/<job_id>/checkpoints")
+@blueprint.arguments(CheckpointQuery, location="query")
+@blueprint.response(200, list_of(CheckpointSchema, ends=True))
+def checkpoints(query: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """List a job's checkpoints, newest first; each can be used as a model"""
+    found = jobs.checkpoint_page(caller(), job_id, after=query["after"], limit=query["limit"])
+    return listing(found, wire_id=lambda checkpoint: checkpoint.id)

@@ -1,0 +1,136 @@
+"""The routes of /v1/models, and the answer to those who want to chat with one."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+from app.actions import models, serving, weights
+from app.core.job import Checkpoint, Model
+from app.dialects.base import Blueprint, caller
+from app.dialects.openai.fields import Deleted, Kind
+from app.dialects.openai.hyperparameters import HyperparametersSchema
+
+blueprint = Blueprint("models", __name__, url_prefix="/v1/models", description="Base models and tuned ones")
+chat = Blueprint("chat", __name__, url_prefix="/v1/chat", description="Not served here: vLLM does that")
+
+OWNER_OF_BASES = "tuneyard"
+
+
+class ModelSchema(Schema):
+    """A model: one of the catalogue, a tuned one, or a checkpoint of a run."""
+
+    id = fields.String(required=True)
+    object = Kind("model")
+    created = fields.Integer(required=True, metadata={"description": "Unix time, s; 0 for a base model"})
+    owned_by = fields.String(required=True)
+    base_model = fields.String(metadata={"description": "The catalogue's name of what was tuned, or of an alias"})
+    description = fields.String()
+    context_length = fields.Integer(metadata={"description": "tokens"})
+    memory = fields.Dict(keys=fields.String(), values=fields.String(), metadata={"description": "Per training type"})
+    fine_tuning_job_id = fields.String()
+    weights = fields.String(metadata={"description": "The URL path from which the weights can be downloaded"})
+    metrics = fields.Raw(metadata={"type": "object"})
+    hyperparameters = fields.Nested(HyperparametersSchema)
+    manifest_file = fields.String(allow_none=True)
+
+
+class ModelList(Schema):
+    """All models of the project, in one page."""
+
+    object = Kind("list")
+    data = fields.List(fields.Nested(ModelSchema), required=True)
+
+
+class ChatSchema(Schema):
+    """A wish to chat; only the model's name is read."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    model = fields.String(required=True, validate=validate.Length(1, 512))
+
+
+@blueprint.get("")
+@blueprint.response(200, ModelList)
+def page() -> dict[str, Any]:
+    """List the models that can be tuned, and the project's tuned ones"""
+    bases, tuned = models.listed(caller())
+    return {"data": [*map(_base, bases), *map(_made, tuned)]}
+
+
+@blueprint.get("/<path:model>/weights")
+@blueprint.response(
+    200,
+    {"type": "string", "format": "binary"},
+    content_type="application/x-tar",
+    description="A tar archive of the model's directory",
+)
+def download(model: str) -> Response:
+    """Download the weights of a tuned model, or of a checkpoint of a run"""
+    archive = weights.archive(caller(), model)
+    response = Response(archive.chunks(), mimetype="application/x-tar")
+    response.headers.set("Content-Disposition", "attachment", filename=_file_name(model))
+    response.content_length = archive.size
+    return response
+
+
+def _file_name(model: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in model) + ".tar"
+
+
+@blueprint.get("/<path:model>")
+@blueprint.response(200, ModelSchema)
+def retrieve(model: str) -> dict[str, Any]:
+    """Retrieve a model; its name may hold slashes, encoded or not"""
+    found = models.retrieve(caller(), model)
+    return _base(found) if isinstance(found, models.Base) else _tuned(found)
+
+
+@blueprint.delete("/<path:model>")
+@blueprint.response(200, Deleted)
+def delete(model: str) -> dict[str, Any]:
+    """Delete a tuned model; the key needs the scope `owner`"""
+    return {"id": models.delete(caller(), model).name, "object": "model", "deleted": True}
+
+
+@chat.post("/completions")
+@chat.arguments(ChatSchema)
+@chat.alt_response(404, description="Always: the message holds the vLLM command that would serve the model")
+def complete(asked: dict[str, Any]) -> Response:
+    """Refuse to chat, and say how the model would be served"""
+    raise serving.refuse(caller(), asked["model"])
+
+
+def _base(base: models.Base) -> dict[str, Any]:
+    return {
+        "id": base.name,
+        "created": 0,
+        "owned_by": OWNER_OF_BASES,
+        "base_model": base.model.name,
+        "description": base.model.description,
+        "context_length": base.model.context_length,
+        "memory": base.model.memory,
+    }
+
+
+def _made(made: Model | Checkpoint) -> dict[str, Any]:
+    return {
+        "id": made.name,
+        "created": int(made.created_at.timestamp()),
+        "owned_by": made.org_id if isinstance(made, Model) else caller().org_id,
+        "fine_tuning_job_id": made.job_id,
+        "weights": f"/v1/models/{made.name}/weights",
+    }
+
+
+def _tuned(tuned: models.Tuned) -> dict[str, Any]:
+    result = tuned.job.result
+    metrics = tuned.made.metrics if isinstance(tuned.made, Checkpoint) else result.get("metrics", {})
+    return {
+        **_made(tuned.made),
+        "base_model": tuned.job.spec["base"],
+        "metrics": metrics,
+        "hyperparameters": result.get("hyperparameters", {}),
+        "manifest_file": result.get("manifest_file"),
+    }

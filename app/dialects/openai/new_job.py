@@ -1,0 +1,127 @@
+"""The body that creates a job: wire names in, NewJob out."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from werkzeug.datastructures import Headers
+
+from app.actions.jobs import MAX_SEED, Submission
+from app.core.errors import Invalid
+from app.core.job import NewJob
+from app.core.names import SUFFIX
+from app.dialects import bodies
+from app.dialects.openai.fields import one_of
+from app.dialects.openai.hyperparameters import HyperparametersSchema
+
+METHODS = ("supervised", "dpo", "reinforcement")
+MAX_IDEMPOTENCY_KEY = 255
+
+
+def _suffix(text: str) -> None:
+    if not SUFFIX.fullmatch(text):
+        raise ValidationError(
+            "must be 1 to 64 letters, digits, spaces, dots, hyphens or underscores, the first a letter or digit."
+        )
+
+
+class SupervisedSchema(Schema):
+    """How a supervised run is tuned."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    hyperparameters = fields.Nested(HyperparametersSchema, allow_none=True)
+
+
+class MethodSchema(Schema):
+    """The method; of its members only the one that `type` names is read."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    type = fields.String(required=True, validate=one_of(*METHODS))
+    supervised = fields.Nested(SupervisedSchema, allow_none=True)
+
+    @validates_schema
+    def _supervised_only(self, method: dict[str, Any], **_: Any) -> None:
+        if method["type"] != "supervised":
+            raise ValidationError(
+                f"the method '{method['type']}' comes in a later version; this one trains 'supervised'.", "type"
+            )
+
+
+class NewJobSchema(Schema):
+    """A fine-tuning job to be made. Unknown members are ignored, and named in a warning event of the job."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    model = fields.String(required=True, validate=validate.Length(1, 256))
+    training_file = fields.String(required=True, validate=validate.Length(1, 256))
+    validation_file = fields.String(allow_none=True, validate=validate.Length(1, 256))
+    suffix = fields.String(allow_none=True, validate=_suffix, metadata={"pattern": f"^{SUFFIX.pattern}$"})
+    seed = fields.Integer(strict=True, allow_none=True, validate=validate.Range(0, MAX_SEED))
+    metadata = fields.Dict(
+        keys=fields.String(validate=validate.Length(1, 64)),
+        values=fields.String(validate=validate.Length(0, 512)),
+        allow_none=True,
+        validate=validate.Length(0, 16, error="must have at most 16 pairs."),
+    )
+    integrations = fields.List(
+        fields.Dict(),
+        allow_none=True,
+        validate=validate.Length(0, 0, error="integrations come in a later version: leave them out."),
+    )
+    method = fields.Nested(MethodSchema, allow_none=True)
+    hyperparameters = fields.Nested(
+        HyperparametersSchema, allow_none=True, metadata={"deprecated": True, "description": "Use `method`"}
+    )
+
+    @post_load(pass_original=True)
+    def _to_core(self, body: dict[str, Any], original: Mapping[str, Any], **_: Any) -> NewJob:
+        supervised = (body.get("method") or {}).get("supervised") or {}
+        chosen = supervised.get("hyperparameters")
+        if chosen is None:
+            chosen = body.get("hyperparameters") or {}
+        return NewJob(
+            model=body["model"],
+            training_file=body["training_file"],
+            validation_file=body.get("validation_file"),
+            suffix=body.get("suffix"),
+            seed=body.get("seed"),
+            hyperparameters={name: value for name, value in chosen.items() if value is not None},
+            metadata=body.get("metadata"),
+            ignored_keys=tuple(_unknown_keys(original)),
+        )
+
+
+def _unknown_keys(body: Mapping[str, Any]) -> list[str]:
+    """The members that nothing reads, with dotted names."""
+    method = body.get("method") or {}
+    supervised = method.get("supervised") or {}
+    return [
+        *(key for key in body if key not in NewJobSchema().fields),
+        *(f"method.{key}" for key in method if key not in ("type", *METHODS)),
+        *(f"method.supervised.{key}" for key in supervised if key != "hyperparameters"),
+    ]
+
+
+def submission(headers: Headers, body: Mapping[str, Any]) -> Submission:
+    """How the create was sent, so that a repeated one finds its job.
+
+    Raises Invalid for an Idempotency-Key that is too long.
+    """
+    key = headers.get("Idempotency-Key")
+    if key is not None:
+        bodies.refuse_unprintable(key, "Idempotency-Key")
+        if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
+            raise Invalid(f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} characters.", param="Idempotency-Key")
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    return Submission(
+        body_hash=hashlib.sha256(canonical).hexdigest(),
+        idempotency_key=key,
+        retried=headers.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
+    )

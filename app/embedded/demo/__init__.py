@@ -1,0 +1,1 @@
+"""The main job, shown: upload, train, pause, resume, kill, recover, compare; through the official `openai` client."""
