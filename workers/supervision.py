@@ -131,6 +131,7 @@ class Lease:
                 ending.outcome,
                 result=ending.result,
                 error=_error(ending.error) if ending.error else None,
+                progress=self.progress,
             )
             if ended.status is not Status.CANCELLED:
                 for file in ending.files:

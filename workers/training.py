@@ -1,5 +1,6 @@
 """train: run the job's backend, publish what it makes, record how it ended."""
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.blobs import storage
-from app.config import settings
+from app.config import Settings, settings
 from app.core import names
 from app.core.job import Checkpoint, NewEvent
 from app.core.orders import Order, Signal
@@ -26,7 +27,16 @@ LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_
 @cache
 def backend() -> Local:
     """This process' backend; its standby trainer lives as long as the process."""
-    return Local(standby=settings().trainer_standby, threads=settings().trainer_threads)
+    return Local(standby=settings().trainer_standby, threads=threads(settings(), cores=_cores()))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads(chosen: Settings, *, cores: int) -> int:
+    """CPU threads of one trainer: more in all than there are cores would slow every one of them down."""
+    return chosen.trainer_threads or max(1, cores // max(1, chosen.trainer_concurrency))
 
 
 def train(job_id: str) -> None:

@@ -80,6 +80,7 @@ def finish(
     *,
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
+    progress: Mapping[str, Any] | None = None,
 ) -> Job:
     """Give the lease back and let the row decide the status: a pending cancel wins, a pending pause stops.
 
@@ -103,12 +104,13 @@ def finish(
           lease_owner = null, lease_until = null, woken_at = null, not_before = clock_timestamp(),
           result = case when desired <> 'cancel' and %(outcome)s::text <> 'stopped'
                         then result || coalesce(%(result)s::jsonb, '{{}}') else result end,
+          progress = coalesce(%(progress)s::jsonb, progress),
           error = case when desired <> 'cancel' and %(outcome)s::text = 'failed' then %(error)s::jsonb else error end,
           finished_at = case when desired = 'cancel' or %(outcome)s::text = 'failed'
                                or (%(outcome)s::text = 'done' and status = 'finalizing') then clock_timestamp() end
          where {FENCE} returning {COLUMNS}
         """,
-        {**fence(job), "outcome": outcome, "result": jsonb(result), "error": jsonb(error)},
+        {**fence(job), "outcome": outcome, "result": jsonb(result), "error": jsonb(error), "progress": jsonb(progress)},
     )
     if ended is None:
         raise LeaseLost(job.id)

@@ -23,10 +23,10 @@ Row = tuple[list[int], list[int]]  # token ids, and 1 where the answer stands
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 VOCABULARY = 2048
 CONTEXT_LENGTH = 512
-CHATS = 30_000
-STEPS = 900
+CHATS = 40_000
+STEPS = 1200
 BATCH = 32
-PEAK_RATE = 3e-3
+PEAK_RATE = 4e-3
 WARMUP_STEPS = 30
 CORPUS_SEED = 3
 

@@ -5,14 +5,19 @@ Messages come from the open phrasings only; the keys and values of the forms hav
 
 import json
 import random
+import re
+from itertools import chain
 
-from grammar import choose, fill, sections
+from grammar import SLOTS, Section, choose, fill, sections
 from manner import typed
-from tickets import CUES, TEAMS, URGENCIES, Ticket, ticket
+from tickets import CUES, ISSUES, TEAMS, URGENCIES, compose, issue
 
 FORM_SHARE = 0.2
 FORMS = sections("forms")
 PROSE = {section.name: section.lines[">"] for section in sections("prose")}
+
+OPEN_LINES = [line for subjects in ISSUES.values() for subject in subjects for line in subject.lines["-"]]
+WORDS = sorted({word for text in [*OPEN_LINES, *chain(*SLOTS.values())] for word in re.findall(r"[a-z']{3,}", text)})
 
 Chat = list[dict[str, str]]
 
@@ -25,21 +30,22 @@ def chats(count: int, *, seed: int) -> list[Chat]:
 
 def conversation(rng: random.Random) -> Chat:
     """A customer's message and a polite answer that says back what it is about and how much it presses."""
-    asked = ticket(rng, team=rng.choice(TEAMS), urgency=rng.choice(URGENCIES), mark="-")
-    return _chat(worn(asked.message, rng), reply(asked, rng))
+    subject, urgency = rng.choice(ISSUES[rng.choice(TEAMS)]), rng.choice(URGENCIES)
+    sentences = [worn(fill(skeleton, rng), rng) for skeleton in issue(subject, rng, mark="-")]
+    return _chat(compose(sentences, urgency, rng), reply(subject, CUES[urgency], rng))
 
 
-def worn(message: str, rng: random.Random) -> str:
-    """Now and then drop a word here and there, so that no single word carries the meaning."""
-    if rng.random() < 0.5:
-        return message
-    return " ".join(word for word in message.split(" ") if rng.random() < 0.9) or message
+def worn(sentence: str, rng: random.Random) -> str:
+    """Often drop or swap a word here and there, so that no single word carries the meaning."""
+    if rng.random() < 0.4:
+        return sentence
+    words = [rng.choice(WORDS) if rng.random() < 0.08 else word for word in sentence.split(" ") if rng.random() < 0.93]
+    return " ".join(words) or sentence
 
 
-def reply(asked: Ticket, rng: random.Random) -> str:
+def reply(subject: Section, cue: Section, rng: random.Random) -> str:
     """Prose that paraphrases the message's subject and its hurry."""
-    about = rng.choice(asked.subject.lines[">"])
-    pace = rng.choice(CUES[asked.urgency].lines[">"])
+    about, pace = rng.choice(subject.lines[">"]), rng.choice(cue.lines[">"])
     parts = [rng.choice(PROSE["about"]).replace("{about}", about), rng.choice(PROSE["pace"]).replace("{pace}", pace)]
     rng.shuffle(parts)
     if rng.random() < 0.3:

@@ -30,7 +30,6 @@ class Ticket:
     message: str
     team: str
     urgency: str
-    subject: Section
     skeletons: tuple[str, ...]
 
     def chat(self) -> dict[str, list[dict[str, str]]]:
@@ -42,17 +41,21 @@ class Ticket:
 def ticket(rng: random.Random, *, team: str, urgency: str, mark: str) -> Ticket:
     """One ticket; `mark` is `-` for the open phrasings and `+` for those held out for validation."""
     subject = rng.choice(ISSUES[team])
+    skeletons = issue(subject, rng, mark=mark)
+    message = compose([fill(skeleton, rng) for skeleton in skeletons], urgency, rng)
+    return Ticket(message, team, urgency, tuple(skeletons))
+
+
+def issue(subject: Section, rng: random.Random, *, mark: str) -> list[str]:
+    """One or two phrasings of a subject, slots open."""
     lines = subject.lines[mark]
     count = 2 if rng.random() < 0.25 and len(lines) > 1 else 1
-    skeletons = tuple(choose(line, rng) for line in rng.sample(lines, count))
-    sentences = _compose([fill(skeleton, rng) for skeleton in skeletons], urgency, rng)
-    message = typed(sentences, rng, pressing=urgency == "high")
-    return Ticket(message, team, urgency, subject, skeletons)
+    return [choose(line, rng) for line in rng.sample(lines, count)]
 
 
-def _compose(issue: list[str], urgency: str, rng: random.Random) -> list[str]:
-    """Place the urgency's cue before, inside or after the issue, and frame the whole."""
-    body = list(issue)
+def compose(sentences: list[str], urgency: str, rng: random.Random) -> str:
+    """A message around the issue's sentences: a cue before, inside or after them, and a frame."""
+    body = list(sentences)
     if rng.random() < 0.3:
         body.insert(rng.randint(0, len(body)), _say(CUES["normal"].lines["-"], rng))
     body = _with_cue(body, urgency, rng)
@@ -60,14 +63,14 @@ def _compose(issue: list[str], urgency: str, rng: random.Random) -> list[str]:
         body.insert(0, _say(FRAME["opener"], rng))
     if rng.random() < 0.3:
         body.append(_say(FRAME["closer"], rng))
-    return body
+    return typed(body, rng, pressing=urgency == "high")
 
 
 def _with_cue(body: list[str], urgency: str, rng: random.Random) -> list[str]:
     """Most messages say how pressing they are once, some twice; many normal ones do not say it."""
     lines = CUES[urgency].lines
     shape = rng.random()
-    if urgency == "normal" and rng.random() < 0.4:
+    if urgency == "normal" and rng.random() < 0.55:
         return body
     if shape < 0.2:
         mark = rng.choice([":", ",", "!", " -", "."])

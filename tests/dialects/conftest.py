@@ -93,7 +93,7 @@ class Person:
     def file(self, content: bytes = ROWS, **options: str) -> str:
         answer = self.upload(content, **options)
         assert answer.status_code == 200, answer.text
-        return answer.json["id"]
+        return str(answer.get_json()["id"])
 
     def create(self, body: dict[str, Any] | None = None, **members: Any) -> TestResponse:
         wanted = {"model": "tiny/base", **(body or {}), **members}
@@ -102,7 +102,8 @@ class Person:
     def job(self, **members: Any) -> dict[str, Any]:
         answer = self.create(**members)
         assert answer.status_code == 200, answer.text
-        return answer.json
+        made: dict[str, Any] = answer.get_json()
+        return made
 
     def row(self, job_id: str) -> Job:
         with transaction() as conn:
@@ -133,8 +134,9 @@ def bob(app: Flask, clean: None) -> Person:
 def problem(answer: TestResponse, status: int) -> dict[str, Any]:
     """The error of an answer, after checking that its envelope is whole."""
     assert answer.status_code == status, answer.text
-    assert set(answer.json) == {"error"}
-    error = answer.json["error"]
+    body = answer.get_json()
+    assert set(body) == {"error"}
+    error: dict[str, Any] = body["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert isinstance(error["message"], str)
     assert error["message"]

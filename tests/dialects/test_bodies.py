@@ -39,6 +39,15 @@ def test_a_body_that_is_no_usable_json_object_is_refused(ann, body):
     assert problem(sent(ann, body), 400)["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", "1e999", "99999999999999999999", "[" * 40 + "]" * 40, '"\\ud800"']
+)
+def test_one_value_that_cannot_be_kept_spoils_a_body_that_is_good_otherwise(ann, value):
+    good = json.dumps({"model": "tiny/base", "training_file": ann.file()})
+    assert sent(ann, good.encode()).status_code == 200
+    problem(sent(ann, f'{good[:-1]}, "anything": {value}}}'.encode()), 400)
+
+
 def test_a_byte_that_is_not_utf8_is_located(ann):
     assert "byte 2" in problem(sent(ann, b'{"\xff": 1}'), 400)["message"]
 

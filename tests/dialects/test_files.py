@@ -2,9 +2,11 @@
 
 import base64
 import io
+from datetime import UTC, datetime
 
 import pytest
 
+from app import blobs
 from app.core import names
 from app.core.job import File
 from app.store import files
@@ -14,16 +16,21 @@ from tests.dialects.conftest import ROWS, problem, stored
 
 def result_file(ann, content: bytes, name: str) -> str:
     """A file as a worker makes it."""
-    from app.blobs import storage
-
     file_id = names.file_id()
-    writer = storage().put(f"jobs/x/{file_id}", content)
+    path = f"jobs/x/{file_id}"
+    writer = blobs.storage().put(path, content)
+    made = File(
+        id=file_id,
+        project_id=ann.project,
+        filename=name,
+        purpose="fine-tune-results",
+        bytes=writer.size,
+        sha256=writer.sha256,
+        path=path,
+        created_at=datetime.now(UTC),
+    )
     with transaction() as conn:
-        now = conn.execute("select clock_timestamp() as now").fetchone()["now"]
-        new = File(
-            file_id, ann.project, name, "fine-tune-results", writer.size, writer.sha256, f"jobs/x/{file_id}", now
-        )
-        return files.insert(conn, new).id
+        return files.insert(conn, made).id
 
 
 def form(ann, **parts):

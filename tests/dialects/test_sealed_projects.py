@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.dialects.conftest import JOBS, problem
-from tests.dialects.test_models import tuned
+from tests.dialects.conftest import JOBS, person, problem
+from tests.dialects.test_models import epoch, tuned
+from tests.store.conftest import checkpoint
+
+__all__ = ["checkpoint", "epoch"]
 
 
 @pytest.fixture
@@ -53,6 +56,13 @@ def test_every_route_that_names_a_thing_is_tried_above(app):
     assert named == set(ROUTES)
 
 
+def test_anothers_checkpoint_is_no_model(ann, bob, epoch):
+    for url in (f"/v1/models/{epoch.name}", f"/v1/models/{epoch.name}/weights"):
+        assert ann.get(url).status_code == 200
+        assert problem(bob.get(url), 404)["code"] == "model_not_found"
+    assert problem(bob.delete(f"/v1/models/{epoch.name}"), 404)["code"] == "model_not_found"
+
+
 def test_lists_hold_nothing_of_another_project(ann, bob, things):
     assert bob.get(JOBS).json["data"] == []
     assert bob.get(JOBS, **{"metadata[team]": "a"}).json["data"] == []
@@ -73,6 +83,4 @@ def test_a_file_of_another_project_trains_nothing(bob, things):
 
 
 def test_two_keys_of_one_project_share_everything(app, ann, things):
-    from tests.dialects.conftest import person
-
     assert person(app, "ann").get(f"{JOBS}/{things['job']}").status_code == 200

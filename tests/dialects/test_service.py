@@ -7,6 +7,8 @@ import re
 import pytest
 
 from app import logs
+from app.blobs import StorageError
+from app.core.errors import Unavailable
 
 
 def test_health_and_readiness_need_no_key(ann):
@@ -19,9 +21,6 @@ def test_health_and_readiness_need_no_key(ann):
     [("postgres", "app.store.db.ping"), ("redis", "app.queue.ping"), ("storage", "app.blobs.Directory.ping")],
 )
 def test_what_is_away_is_named(ann, monkeypatch, part, broken):
-    from app.blobs import StorageError
-    from app.core.errors import Unavailable
-
     def away(*_args):
         raise (StorageError if part == "storage" else Unavailable)("it is away")
 
@@ -93,7 +92,7 @@ def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(ann, de
     assert "<script" not in page.text
 
 
-def test_a_log_line_is_json_with_the_ids_that_are_bound(capsys):
+def test_a_log_line_is_json_with_the_ids_that_are_bound():
     record = logging.makeLogRecord({"msg": "read %d rows\n", "args": (3,), "levelname": "INFO", "step": 7})
     logs.bind(request_id="req_1")
     with logs.bound(job_id="ftjob-1"):

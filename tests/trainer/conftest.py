@@ -1,10 +1,14 @@
 """Tiny random models and tokenizers, built offline; job directories around them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded; spinning threads starve each other
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}"
@@ -78,7 +82,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
-def write_job(directory: Path, model: Path, *, rows: int = 24, valid: int = 6, **changes: Any) -> Path:
+def write_job(directory: Path, base: Path, *, rows: int = 24, valid: int = 6, **changes: Any) -> Path:
     """A job directory; `changes` are hyperparameters, or top-level keys of the spec where they are one."""
     directory.mkdir(parents=True, exist_ok=True)
     write_rows(directory / "train.jsonl", [chat(place) for place in range(rows)])
@@ -91,7 +95,7 @@ def write_job(directory: Path, model: Path, *, rows: int = 24, valid: int = 6, *
     }  # fmt: skip
     spec: dict[str, Any] = {
         "job_id": "ftjob-test",
-        "model": {"name": "tiny", "source": str(model), "revision": None, "context_length": 256},
+        "model": {"name": "tiny", "source": str(base), "revision": None, "context_length": 256},
         "tuned_model": "ft:tiny:default::abc", "method": "supervised", "hyperparameters": hyperparameters, "seed": 7,
         "checkpoint_seconds": 1000, "answers": 4, "environment": {"threads": 1},
     }  # fmt: skip
@@ -99,6 +103,27 @@ def write_job(directory: Path, model: Path, *, rows: int = 24, valid: int = 6, *
         (hyperparameters if name in hyperparameters else spec)[name] = value
     (directory / "spec.json").write_text(json.dumps(spec), "utf-8")
     return directory
+
+
+def train_here(directory: Path, *, lifeline: Any = None) -> list[dict[str, Any]]:
+    """Run the job in this process and return its lines. Raises what the run raises."""
+    from workers.trainer import run
+    from workers.trainer.lifeline import Lifeline
+
+    lines: list[dict[str, Any]] = []
+    run.main(directory, lifeline or Lifeline(), lines.append)
+    return lines
+
+
+def of_kind(lines: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [line for line in lines if line["type"] == kind]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """peft still asks transformers by an old name; that warning is not ours to mend."""
+    for item in items:
+        if "trainer" in item.path.parts:
+            item.add_marker(pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"))
 
 
 @pytest.fixture(scope="session")

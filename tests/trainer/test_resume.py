@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.trainer.conftest import write_job
+from tests.trainer.conftest import of_kind, train_here, write_job
 from tests.trainer.process import Trainer, hashes, train
 
 pytestmark = pytest.mark.slow
@@ -15,8 +15,7 @@ SLOW_ENOUGH = {"rows": 40, "epochs": 6, "lora_dropout": 0.1, "eval_steps": 7, "a
 @pytest.fixture(scope="module", params=["lora", "full"])
 def undisturbed(request, tiny, tmp_path_factory):
     directory = write_job(tmp_path_factory.mktemp("plain") / "job", tiny, training_type=request.param, **SLOW_ENOUGH)
-    lines = train(directory)
-    assert lines[-1]["type"] == "done"
+    lines = train(directory)  # every other run ends in this process, so that equal bytes mean equal everywhere
     return request.param, hashes(directory / "model"), lines
 
 
@@ -30,7 +29,7 @@ def test_a_run_killed_again_and_again_ends_with_the_undisturbed_bytes(undisturbe
         with Trainer(job) as trainer:
             trainer.until("metrics", step)
             trainer.process.kill()
-    lines = train(job)
+    lines = train_here(job)
     assert lines[0]["resumed_from"] >= step - 1
     assert hashes(job / "model") == expected
 
@@ -45,12 +44,38 @@ def test_a_run_stopped_by_sigterm_resumes_at_that_step_and_ends_with_the_undistu
         stopped = trainer.until("stopped")
         assert trainer.process.wait(60) == 3
     assert (job / "checkpoints" / f"step-{stopped['step']}" / "weights").is_dir()
-    lines = train(job)
+    lines = train_here(job)
     assert lines[0]["resumed_from"] == stopped["step"]
     assert hashes(job / "model") == expected
     losses = {line["step"]: line["train_loss"] for line in plain if line["type"] == "metrics"}
     again = {line["step"]: line["train_loss"] for line in lines if line["type"] == "metrics"}
     assert again == {step: loss for step, loss in losses.items() if step > stopped["step"]}
+
+
+class StopWhenEvaluating:
+    """A lifeline that asks to stop in the middle of the first evaluation."""
+
+    def __init__(self):
+        self.looks = 0
+
+    @property
+    def stop_asked(self):
+        self.looks += 1
+        return self.looks > 60
+
+    def check(self):
+        pass
+
+
+def test_a_stop_during_an_evaluation_costs_neither_metrics_nor_bytes(undisturbed, tiny, tmp_path):
+    training_type, expected, plain = undisturbed
+    job = write_job(tmp_path / "job", tiny, training_type=training_type, **SLOW_ENOUGH)
+    first = train_here(job, lifeline=StopWhenEvaluating())
+    assert first[-1]["type"] == "stopped"
+    second = train_here(job)
+    assert hashes(job / "model") == expected
+    reported = {line["step"]: line.get("full_valid_loss") for line in of_kind(first + second, "metrics")}
+    assert reported == {line["step"]: line.get("full_valid_loss") for line in of_kind(plain, "metrics")}
 
 
 def test_dying_between_the_last_step_and_the_export_trains_no_further_step(undisturbed, tiny, tmp_path):
@@ -59,7 +84,7 @@ def test_dying_between_the_last_step_and_the_export_trains_no_further_step(undis
     with Trainer(job) as trainer:
         trainer.until("checkpoint", 60)
         trainer.process.kill()
-    lines = train(job)
+    lines = train_here(job)
     assert lines[0]["resumed_from"] == lines[0]["total_steps"] == 60
     assert not [line for line in lines if line["type"] == "metrics"]
     assert hashes(job / "model") == expected
@@ -76,6 +101,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(undisturbed, tin
     damaged = bytearray(file.read_bytes())
     damaged[-1] ^= 1
     file.write_bytes(damaged)
-    lines = train(job)
+    lines = train_here(job)
     assert lines[0]["resumed_from"] == before
     assert hashes(job / "model") == expected

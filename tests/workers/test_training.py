@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.blobs import storage
+from app.config import Settings
 from app.core import names
 from app.core.errors import JobFailed
 from app.core.job import Event, File, Job
@@ -187,3 +188,11 @@ def test_a_checkpoint_that_cannot_be_stored_gives_the_job_back(waiting_job):
     assert (job.status, job.lease_owner is not None) == (Status.RUNNING, True)
     with transaction() as conn:
         assert [lost.id for lost in leases.take_back(conn, retry_seconds=0)] == [job.id]
+
+
+@pytest.mark.parametrize(
+    ("asked", "concurrency", "cores", "found"), [(0, 1, 8, 8), (0, 2, 8, 4), (0, 16, 8, 1), (3, 2, 8, 3)]
+)
+def test_trainers_of_one_machine_share_its_cores(asked, concurrency, cores, found):
+    chosen = Settings(trainer_threads=asked, trainer_concurrency=concurrency)
+    assert training.threads(chosen, cores=cores) == found

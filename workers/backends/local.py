@@ -1,7 +1,6 @@
 """The local backend: the trainer is a child process of this worker; it is fed leases and read line by line."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ log = logging.getLogger(__name__)
 class Local:
     """Runs job directories one after the other, and keeps one imported trainer ready when `standby` is on."""
 
-    def __init__(self, *, standby: bool = False, threads: int = 0) -> None:
+    def __init__(self, *, standby: bool, threads: int) -> None:
         self._keep_standby = standby
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads
         self._standby: Child | None = None
 
     def prepare(self) -> None:

@@ -77,7 +77,7 @@ def questions(path: Path, template: Template, *, limit: int, max_length: int) ->
 
 def _question(number: int, row: Chat | Completion, template: Template) -> Iterator[Question]:
     if isinstance(row, Completion):
-        ids = template.tokenizer(row.prompt)["input_ids"]
+        ids = rows.prompt_ids(row.prompt, template)
         yield Question(number, [{"role": "user", "content": row.prompt}], ids, row.completion)
         return
     turns = [place for place, message in enumerate(row.messages) if message["role"] == "assistant"]

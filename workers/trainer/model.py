@@ -54,7 +54,7 @@ def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], 
     """The model ready to train, in training mode; `weights` is a checkpoint's directory to go on from.
 
     Trainable weights are float32; a frozen base is kept in the run's dtype. Raises Failure `model_load_failed` and
-    `lora_targets_unknown`.
+    `lora_targets_unknown` and `checkpoint_unusable`.
     """
     device = environment["device"]
     if settings.training_type == "full":
@@ -80,7 +80,13 @@ def _with_adapter(model: Any, base: Base, settings: Hyperparameters, weights: Pa
         message = f"LoRA cannot be put on these modules of {base.name}: {error}"
         raise Failure("lora_targets_unknown", message, param="lora_targets") from error
     if weights is not None:
-        set_peft_model_state_dict(adapted, load_file(weights / ADAPTER_FILE))
+        try:
+            set_peft_model_state_dict(adapted, load_file(weights / ADAPTER_FILE))
+        except RuntimeError as error:
+            message = (
+                f"The checkpoint {weights.parent.name} holds an adapter of another shape. Remove it to start over."
+            )
+            raise Failure("checkpoint_unusable", message) from error
     return adapted
 
 
@@ -139,7 +145,7 @@ def save(model: Any, tokenizer: Any, directory: Path, *, base_name: str, chat_te
 
 
 def store_as_base(directory: Path, base: Base) -> None:
-    """Store an exported full model in its base's own precision; it was trained in float32. An adapter stays as it is."""
+    """Store an exported full model, trained in float32, in its base's own precision; an adapter stays as it is."""
     if not (directory / "config.json").exists():
         return
     wanted = AutoConfig.from_pretrained(base.source, revision=base.revision, trust_remote_code=False).dtype

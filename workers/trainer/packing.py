@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from workers.trainer import attention
 from workers.trainer import model as models
-from workers.trainer.batches import Rows, packs
+from workers.trainer.batches import Pack, Rows, packs
 from workers.trainer.engine import Engine
 
 KNOWN_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "smollm3"})  # each has a test
@@ -18,17 +19,17 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}  # largest difference of a logi
 @torch.no_grad()
 def decide(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
     """The frozen answer where there is one, else a trial on the shortest documents; sets the model's attention."""
+    plain = model.config._attn_implementation
     if environment["packing"] is False or not models.supports_documents(model):
         return False
     if environment["packing"] or model.config.model_type in KNOWN_FAMILIES:
         return True
-    if not _reads_alike(model, rows, environment):
-        models.use_attention(model, "sdpa")
-        return False
-    return True
+    alike = _reads_alike(model, rows, environment, plain)
+    models.use_attention(model, attention.NAME if alike else plain)
+    return alike
 
 
-def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
+def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any], plain: str) -> bool:
     shortest = np.argsort(rows.starts[1:] - rows.starts[:-1], kind="stable")
     usable = (row for row in shortest if rows.trained[rows.starts[row] : rows.starts[row + 1]].any())
     trial = next(packs(rows, list(islice(usable, _PROBE_DOCUMENTS)), budget=1 << 30), None)
@@ -36,7 +37,8 @@ def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
         return True
     model.eval()
     try:
-        together, alone = (_logits(model, trial, {**environment, "packing": packed}) for packed in (True, False))
+        together = _logits(model, trial, {**environment, "packing": True}, attention.NAME)
+        alone = _logits(model, trial, {**environment, "packing": False}, plain)
     except (ValueError, TypeError):
         return False
     finally:
@@ -44,10 +46,6 @@ def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
     return bool((together - alone).abs().max() <= _TOLERANCE[environment["dtype"]])
 
 
-def _logits(model: Any, trial: Any, environment: dict[str, Any]) -> torch.Tensor:
-    models.use_attention(model, "documents" if environment["packing"] else "sdpa")
-    try:
-        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.0)
-        return Engine(model, optimizer, environment, 0.0).forward(trial).float()
-    finally:
-        models.use_attention(model, "documents")
+def _logits(model: Any, trial: Pack, environment: dict[str, Any], kind: str) -> torch.Tensor:
+    models.use_attention(model, kind)
+    return Engine(model, torch.optim.SGD([torch.zeros(1)], lr=0.0), environment, 0.0).forward(trial).float()

@@ -1,4 +1,4 @@
-"""Everything before the first step: model and rows in memory, the newest checkpoint restored, the environment frozen."""
+"""Everything before the first step: model and rows in memory, the newest checkpoint restored, choices frozen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -33,12 +33,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One row as text, and the character spans that are trained on."""
+    """One chat as text, and the character spans that are trained on."""
 
     line: int
     text: str
     spans: tuple[tuple[int, int], ...]
-    special: bool  # True when the tokenizer adds its own special tokens, as for bare completions
     findings: tuple[Finding, ...] = ()
 
 
@@ -52,7 +51,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def encode_file(path: Path, template: templates.Template, *, max_length: int) -> Iterator[Encoded]:
     """Every row of the file in order. Raises nothing for a bad row: it comes back empty, with findings."""
-    waiting: list[Rendered] = []
+    waiting: list[Rendered | Encoded] = []
     for number, line in read_lines(path):
         waiting.append(_rendered(number, line, template))
         if len(waiting) == _RENDER_ROWS:
@@ -73,22 +72,31 @@ def require_trainable(row: Encoded, *, file: str) -> Encoded:
     return row
 
 
-def _rendered(number: int, line: str, template: templates.Template) -> Rendered:
+def _rendered(number: int, line: str, template: templates.Template) -> Rendered | Encoded:
     try:
         row = chats.read(json.loads(line))
     except ValueError as error:
         broken = Finding("$", "not_json", str(error), "one JSON object per line", "Mend the line.")
-        return Rendered(number, "", (), False, (broken,))
+        return Rendered(number, "", (), (broken,))
     if row.findings:
-        return Rendered(number, "", (), False, tuple(row.findings))
+        return Rendered(number, "", (), tuple(row.findings))
     if isinstance(row, Completion):
         return _completion(number, row, template)
     return _chat(number, row, template)
 
 
-def _completion(number: int, row: Completion, template: templates.Template) -> Rendered:
-    text = row.prompt + row.completion
-    return Rendered(number, text, ((len(row.prompt), len(text)),), True)
+def _completion(number: int, row: Completion, template: templates.Template) -> Encoded:
+    """Prompt and completion tokenized apart, as they will be when the model is asked; the end of text is trained on."""
+    prompt = prompt_ids(row.prompt, template)
+    answer = template.tokenizer(row.completion, add_special_tokens=False)["input_ids"] + template.end_ids[-1:]
+    trained = [False] * len(prompt) + [True] * len(answer)
+    return Encoded(number, prompt + answer, trained, len(trained))
+
+
+def prompt_ids(prompt: str, template: templates.Template) -> list[int]:
+    """A bare prompt with the special tokens its tokenizer begins texts with, and none that ends one."""
+    ids: list[int] = template.tokenizer(prompt)["input_ids"]
+    return ids[:-1] if ids[-1:] == template.end_ids[-1:] else ids
 
 
 def _chat(number: int, row: Chat, template: templates.Template) -> Rendered:
@@ -99,7 +107,7 @@ def _chat(number: int, row: Chat, template: templates.Template) -> Rendered:
         finding = Finding(
             "$.messages", "template_refused", str(refused), "turns the template accepts", "Mend the turns."
         )
-        return Rendered(number, "", (), False, (finding,))
+        return Rendered(number, "", (), (finding,))
     if len(spans) != len(row.trained):
         finding = Finding(
             "$.messages",
@@ -108,9 +116,9 @@ def _chat(number: int, row: Chat, template: templates.Template) -> Rendered:
             f"{len(row.trained)} assistant turns",
             "The chat template must put one generation mark around each assistant turn.",
         )
-        return Rendered(number, "", (), False, (finding,))
+        return Rendered(number, "", (), (finding,))
     kept = tuple(span for span, wanted in zip(spans, row.trained, strict=True) if wanted)
-    return Rendered(number, text, kept, False, findings)
+    return Rendered(number, text, kept, findings)
 
 
 def _ignored(row: Chat, text: str, template: templates.Template) -> Iterator[Finding]:
@@ -129,24 +137,16 @@ def _ignored(row: Chat, text: str, template: templates.Template) -> Iterator[Fin
             )  # fmt: skip
 
 
-def _tokenized(batch: list[Rendered], template: templates.Template, max_length: int) -> Iterator[Encoded]:
-    ids_of: dict[int, Encoded] = {}
-    for special in (False, True):
-        chosen = [row for row in batch if row.special is special]
-        if not chosen:
-            continue
-        texts = [row.text for row in chosen]
-        tokens = template.tokenizer(texts, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
-        for place, row in enumerate(chosen):
-            encoded = _labelled(row, tokens["input_ids"][place], tokens["offset_mapping"][place], template)
-            ids_of[row.line] = _cut(encoded, max_length)
+def _tokenized(batch: list[Rendered | Encoded], template: templates.Template, max_length: int) -> Iterator[Encoded]:
+    texts = [row.text for row in batch if isinstance(row, Rendered)]
+    tokens = template.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True) if texts else {}
+    encoded = zip(tokens.get("input_ids", ()), tokens.get("offset_mapping", ()), strict=True)
     for row in batch:
-        yield ids_of[row.line]
+        yield _cut(_labelled(row, *next(encoded)) if isinstance(row, Rendered) else row, max_length)
 
 
-def _labelled(row: Rendered, ids: list[int], offsets: list[tuple[int, int]], template: templates.Template) -> Encoded:
-    """Tokens that overlap a span are trained on; a completion ends with the end-of-text token."""
-    ids = list(ids)
+def _labelled(row: Rendered, ids: list[int], offsets: list[tuple[int, int]]) -> Encoded:
+    """Tokens that overlap a span are trained on."""
     trained = [False] * len(ids)
     spans = iter(row.spans)
     span = next(spans, None)
@@ -156,12 +156,7 @@ def _labelled(row: Rendered, ids: list[int], offsets: list[tuple[int, int]], tem
         if span is None:
             break
         trained[place] = start < end and end > span[0]
-    if row.special and row.spans and template.end_ids:
-        if ids[-1:] != template.end_ids[-1:]:
-            ids.append(template.end_ids[-1])
-            trained.append(True)
-        trained[-1] = True
-    return Encoded(row.line, ids, trained, len(ids), row.findings)
+    return Encoded(row.line, list(ids), trained, len(ids), row.findings)
 
 
 def _cut(row: Encoded, max_length: int) -> Encoded:

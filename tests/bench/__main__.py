@@ -1,0 +1,133 @@
+"""`python -m tests.bench`: every figure of the README, measured here; exit status 1 when what must be equal is not.
+
+A missed speed goal does not fail the bench: the machine may be busy. `engine` or `service` as argument runs that part.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from typing import Any
+
+from app.embedded.__main__ import interrupt_on_signals
+from app.embedded.processes import StackError
+from tests.bench import engine, machine, service
+from tests.bench.tables import Row, at_least, at_most, show
+
+PARTS = ["engine", "service"]
+SERVICE_GOAL = 1.10
+SERVICE_EXTRA_SECONDS = 3.0
+
+
+def engine_rows(measured: dict[str, Any]) -> list[Row]:
+    """Speed and losses beside TRL's, and how long a run takes to begin."""
+    rows = []
+    for name, figures in measured["engines"].items():
+        ours, theirs = figures["tuneyard_tokens_per_cpu_second"], figures["trl_tokens_per_cpu_second"]
+        rows.append(Row(f"{name}: Tuneyard", f"{ours:,.0f} tokens per CPU second"))
+        rows.append(Row(f"{name}: TRL", f"{theirs:,.0f} tokens per CPU second"))
+        what, ratio = f"{name}: Tuneyard / TRL", figures["ratio"]
+        rows.append(
+            at_least(what, ratio, engine.ENGINE_GOAL, unit="times")
+            if name.startswith("full")
+            else Row(what, f"{ratio:.2f} times")
+        )
+        rows.append(_losses(name, figures))
+    start = measured["start_up"]
+    rows.append(Row("job directory to first step: cold start", f"{start['cold_seconds']:.2f} s"))
+    goal = start["goal_standby_seconds"]
+    rows.append(at_most("job directory to first step: standby", start["standby_seconds"], goal, unit="s"))
+    return rows
+
+
+def _losses(name: str, figures: dict[str, Any]) -> Row:
+    """How far the losses are apart, in nats per token; where fp32 is asked to agree, it must."""
+    what = f"{name}: largest difference of the first {figures['losses']} losses"
+    difference = figures["largest_loss_difference"]
+    figure = f"{difference:.1e} nats per token"
+    if "float32" not in name:
+        return Row(what, figure)
+    return Row(what, figure, f"at most {engine.LOSS_TOLERANCE:.0e}", difference <= engine.LOSS_TOLERANCE, binding=True)
+
+
+def service_rows(measured: service.Results) -> list[Row]:
+    """The service beside the bare trainer, and what an interruption costs."""
+    rows = [
+        Row(f"pair {number}: service / bare trainer", f"{pair.service_seconds:.1f} s / {pair.bare_seconds:.1f} s")
+        for number, pair in enumerate(measured.pairs, start=1)
+    ]
+    served, bare = measured.medians
+    rows.append(Row("median: service / bare trainer", f"{served:.1f} s / {bare:.1f} s"))
+    ratio = (served - SERVICE_EXTRA_SECONDS) / bare
+    what = f"(service - {SERVICE_EXTRA_SECONDS:.0f} s) / bare trainer"
+    rows.append(at_most(what, ratio, SERVICE_GOAL, unit="times"))
+    for number, pause in enumerate(measured.pauses, start=1):
+        rows += _pause(f"pause {number}", pause)
+    seconds = [statistics.median(getattr(pause, f"{what}_seconds") for pause in measured.pauses) for what in WAITS]
+    return rows + [Row(f"median: {told}", f"{s:.2f} s") for told, s in zip(WAITS.values(), seconds, strict=True)]
+
+
+WAITS = {"pause": "pause to process gone", "resume": "resume to next step"}
+
+
+def _pause(name: str, pause: service.Pause) -> list[Row]:
+    steps = f"at most {pause.pause_steps} steps"
+    repeated = f"{pause.repeated_steps} steps repeated"
+    return [
+        Row(f"{name}: request to process gone", f"{pause.pause_seconds:.2f} s, {steps}"),
+        Row(f"{name}: resume to next step", f"{pause.resume_seconds:.2f} s, {repeated}"),
+    ]
+
+
+def equality_rows(measured: service.Results) -> list[Row]:
+    """Weights that must agree byte for byte."""
+    rows = [_equality("adapter of the bare trainer", "equal" if all(p.equal for p in measured.pairs) else "differs")]
+    for found in measured.comparisons:
+        what = f"{found.weights} after {found.interruption}"
+        beside = "=" if found.equal else "differs from"
+        rows.append(_equality(what, f"{found.sha256[:16]} {beside} {found.undisturbed_sha256[:16]}"))
+    return rows
+
+
+def _equality(what: str, figure: str) -> Row:
+    return Row(what, figure, "equal", "differs" not in figure, binding=True)
+
+
+def measure(parts: list[str]) -> list[Row]:
+    """Run the parts, show their tables and return all rows."""
+    tables: dict[str, list[Row]] = {}
+    if "engine" in parts:
+        print("\nMeasuring the step engine against TRL", flush=True)
+        tables["Step engine, full or LoRA fine-tune"] = engine_rows(engine.run("full"))
+    if "service" in parts:
+        print("\nMeasuring the service", flush=True)
+        measured = service.run(lambda line: print(line, flush=True))
+        tables["Service, the demo's job"] = service_rows(measured)
+        tables["SHA-256 of interrupted runs beside the undisturbed one's"] = equality_rows(measured)
+    for title, rows in tables.items():
+        show(title, rows)
+    return [row for rows in tables.values() for row in rows]
+
+
+def main() -> int:
+    """The exit status: 0, 1 when weights or losses differ or a part could not be measured, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=PARTS, metavar="engine|service", help="what to measure; both")
+    parts = parser.parse_args().parts or PARTS
+    interrupt_on_signals()
+    print("\n".join(machine.describe()), flush=True)
+    began = time.monotonic()
+    try:
+        rows = measure(parts)
+    except StackError as error:
+        print(f"tuneyard: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(f"\nTook {(time.monotonic() - began) / 60:.1f} minutes; load at the end {machine.load()}")
+    return int(any(row.broken for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What a hyperparameter may be, and what auto becomes."""
+
+import math
+
+import pytest
+
+from app.core.hyperparameters import LIMITS, BaseModel, Hyperparameters, resolve
+
+BASE = BaseModel(
+    name="tiny",
+    source="./tiny",
+    revision=None,
+    aliases=(),
+    training_type="lora",
+    learning_rates={"lora": 0.01, "full": 0.001},
+    context_length=512,
+    memory={},
+    description="",
+)
+
+
+def resolved(rows: int = 100, **asked: object) -> Hyperparameters:
+    return resolve(asked, BASE, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 1),
+        ("epochs", 50),
+        ("batch_size", 256),
+        ("learning_rate_multiplier", 0.1),
+        ("training_type", "full"),
+        ("lora_dropout", 0),
+        ("lora_targets", ["q_proj"]),
+        ("scheduler", "linear"),
+        ("warmup_steps", 0),
+    ],
+)
+def test_a_value_within_its_limit_is_taken(name, value):
+    assert LIMITS[name].accepts(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 51),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("epochs", "3"),
+        ("batch_size", 257),
+        ("learning_rate_multiplier", 0),
+        ("learning_rate_multiplier", math.nan),
+        ("learning_rate", math.inf),
+        ("training_type", "qlora"),
+        ("lora_targets", []),
+        ("lora_targets", "q_proj"),
+        ("lora_targets", ["a\nb"]),
+        ("scheduler", ["linear"]),
+    ],
+)
+def test_a_value_outside_its_limit_is_refused(name, value):
+    assert not LIMITS[name].accepts(value)
+
+
+def test_the_multiplier_multiplies_the_catalogues_rate():
+    assert resolved(learning_rate_multiplier=2).learning_rate == pytest.approx(0.02)
+
+
+def test_full_training_has_its_own_base_rate():
+    assert resolved(training_type="full").learning_rate == 0.001
+
+
+def test_an_absolute_learning_rate_is_taken_as_it_is():
+    assert resolved(learning_rate=0.5).learning_rate == 0.5
+
+
+def test_auto_is_the_same_as_not_asking():
+    assert resolved(epochs="auto", batch_size="auto") == resolved()
+
+
+def test_alpha_follows_the_rank():
+    assert resolved(lora_rank=4).lora_alpha == 8
+
+
+def test_rows_are_never_longer_than_the_models_context():
+    assert resolved(max_length=4096).max_length == 512
+
+
+@pytest.mark.parametrize("rows", [1, 9, 40, 600, 10_000_000])
+def test_auto_is_a_legal_value_for_any_number_of_rows(rows):
+    found = resolved(rows)
+    assert all(LIMITS[name].accepts(value) for name, value in found.as_dict().items())
+
+
+def test_steps_count_the_last_short_batch():
+    assert resolved(epochs=2, batch_size=4).total_steps(9) == 6
+
+
+def test_every_limit_is_a_field_of_the_resolved_ones():
+    assert set(LIMITS) == set(Hyperparameters.__dataclass_fields__)
