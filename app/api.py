@@ -5,6 +5,7 @@ import re
 import time
 
 from flask import Flask, Response, g, jsonify, request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from app import dialects, logs, reference
@@ -103,6 +104,8 @@ def _in_our_words(error: Exception) -> JobServiceError:
         return _unknown_url()
     if isinstance(error, MethodNotAllowed):
         return NotAllowed(f"Not allowed: {request.method} {request.path}", code="method_not_allowed")
+    if isinstance(error, ParseException):
+        return Invalid("The request's body is not sent as HTTP says.")
     if isinstance(error, RequestEntityTooLarge):
         return TooLarge("The request is larger than this server takes.")
     if isinstance(error, HTTPException) and (error.code or 500) < 500:

@@ -11,7 +11,6 @@ from app.core.job import Key
 from app.store import keys
 from app.store.db import transaction
 
-MAX_KEY_LENGTH = 512
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -27,7 +26,7 @@ def authenticate(headers: Headers) -> Caller:
             code="invalid_api_key",
         )
     with transaction() as conn:
-        key = keys.with_secret(conn, secret) if len(secret) <= MAX_KEY_LENGTH else None
+        key = keys.with_secret(conn, secret)
         if key is None:
             raise Unauthenticated("Incorrect API key provided: it is unknown or was revoked.", code="invalid_api_key")
         if _use_is_news(key):

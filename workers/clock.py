@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from app import queue
+from app import logs, queue
 from app.blobs import StorageError, storage
 from app.config import Settings, require
 from app.core.errors import Unavailable
@@ -16,7 +16,7 @@ from app.store import checkpoints, files, leases, models, windows
 from app.store.db import transaction
 from workers.finalization import link_published
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("workers.clock")
 
 
 def tick(settings: Settings) -> None:
@@ -80,7 +80,7 @@ def run(settings: Settings, ended: threading.Event, *, round_: Callable[[Setting
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = require("database_url", "redis_url", "storage_url")
-    logging.basicConfig(level=settings.log_level)
+    logs.configure(settings.log_level)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -79,6 +79,8 @@ def create(caller: Caller, upload: Upload, *, filename: str, purpose: str) -> Fi
     try:
         with transaction() as conn:
             return files.insert(conn, _row(caller, upload, filename, purpose))
+    except Unavailable:
+        raise  # the row may have been committed all the same: then it must find its bytes
     except BaseException:
         blobs.storage().delete(upload.path)
         raise

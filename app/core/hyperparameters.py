@@ -25,9 +25,9 @@ class Limit:
             return isinstance(value, list) and 0 < len(value) <= 64 and all(_word(item) for item in value)
         if self.kind is str:
             return isinstance(value, str) and value in self.choices
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        if self.kind is int and value != int(value):
+        if isinstance(value, float) and (not math.isfinite(value) or (self.kind is int and not value.is_integer())):
             return False
         return self.low <= value <= self.high and value > self.above
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -22,7 +22,7 @@ def read_json(request: Request) -> dict[str, Any]:
     if not request.is_json:
         raise Invalid("The body must be JSON, sent with the header 'Content-Type: application/json'.")
     try:
-        body = json.loads(_read(request), parse_constant=_no_constant)
+        body = json.loads(_read(request))
     except RecursionError as error:
         raise Invalid("The body is nested too deeply.") from error
     except UnicodeDecodeError as error:
@@ -43,10 +43,6 @@ def _read(request: Request) -> str:
         raise TooLarge(f"The body is larger than {settings().max_body_kb} KB, the most this server takes.") from error
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _refuse_unkeepable(body: dict[str, Any]) -> None:
     """Raise Invalid at the first value that is too deep, too large, or no text."""
     waiting: list[tuple[str, Any, int]] = [("", body, 0)]
@@ -62,11 +58,11 @@ def _refuse_unkeepable(body: dict[str, Any]) -> None:
             waiting.extend((f"{path}[{number}]", member, depth + 1) for number, member in enumerate(value))
         elif isinstance(value, str):
             refuse_unprintable(value, path)
-        elif _too_large(value):
-            raise Invalid(f"The number in '{path[:200]}' is too large.", param=path[:200])
+        elif _out_of_range(value):
+            raise Invalid(f"The number in '{path[:200]}' is too large, or none.", param=path[:200])
 
 
-def _too_large(value: object) -> bool:
+def _out_of_range(value: object) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
     return isinstance(value, int) and abs(value) > MAX_INTEGER

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Connection, OperationalError
+from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -45,13 +46,15 @@ def close() -> None:
 def transaction() -> Iterator[Connection[Row]]:
     """One transaction: committed at the end of the block, rolled back by an exception.
 
-    Raises Unavailable when Postgres cannot be reached.
+    Raises Unavailable when Postgres cannot be reached, or was not migrated.
     """
     try:
         with _pool().connection() as conn:
             yield conn
     except (OperationalError, PoolTimeout) as error:
         raise Unavailable("The database cannot be reached; please try again.") from error
+    except UndefinedTable as error:
+        raise Unavailable("The database has no schema yet: run `python -m app.store.migrate`.") from error
 
 
 def ping() -> None:

@@ -41,7 +41,7 @@ def create(
     key_id = names.key_id()
     conn.execute(
         "insert into api_keys (id, project_id, name, prefix, hash, scopes, strict_status) "
-        "values (%s, %s, %s, %s, %s, %s, %s) on conflict (hash) do update set revoked_at = null",
+        "values (%s, %s, %s, %s, %s, %s, %s)",
         (key_id, project_id, name, secret[:PREFIX_LENGTH], hashed(secret), list(scopes), strict),
     )
     key = with_secret(conn, secret)
@@ -50,8 +50,11 @@ def create(
 
 
 def adopt(conn: Connection[Row], secret: str) -> Key:
-    """Make the operator's own key an owner key of project `default`; the same one again changes nothing."""
-    return with_secret(conn, secret) or create(
+    """Make the operator's own key an owner key of project `default`; a known one stays as it is."""
+    row = conn.execute(SELECT + " where k.hash = %s", (hashed(secret),)).fetchone()
+    if row is not None:
+        return _key(row)
+    return create(
         conn, secret, project_id="default", org_id="default", name="API_KEY", scopes=OWNER_SCOPES, strict=False
     )
 

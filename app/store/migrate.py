@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from app import logs
 from app.config import settings
 from app.store import keys
 from app.store.db import Connection, Row, transaction
@@ -10,7 +11,7 @@ from app.store.db import Connection, Row, transaction
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_366_001
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("app.store.migrate")
 
 
 class SchemaTooNew(RuntimeError):
@@ -45,12 +46,14 @@ def _apply(conn: Connection[Row], name: str) -> None:
 
 def main() -> None:
     """The release step: the schema, and the owner key of the environment."""
-    logging.basicConfig(level=settings().log_level, format="%(message)s")
+    logs.configure(settings().log_level)
     for name in migrate():
         log.info("applied %s", name)
     if settings().api_key:
         with transaction() as conn:
-            keys.adopt(conn, settings().api_key)
+            key = keys.adopt(conn, settings().api_key)
+        if key.revoked_at is not None:
+            log.warning("API_KEY holds %s, which was revoked and stays so: set another", key.id)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 PHRASES = Path(__file__).parent / "phrases"
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
+ORDINALS = {1: "st", 2: "nd", 3: "rd", 21: "st", 22: "nd", 23: "rd"}
 SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -77,7 +78,7 @@ def _number(rng: random.Random) -> str:
 
 def _day_of_month(rng: random.Random) -> str:
     day = rng.randint(1, 28)
-    return f"{day}{ {1: 'st', 2: 'nd', 3: 'rd', 21: 'st', 22: 'nd', 23: 'rd'}.get(day, 'th') }"
+    return str(day) + ORDINALS.get(day, "th")
 
 
 def _amount(rng: random.Random) -> str:

@@ -1,13 +1,14 @@
 """Jobs on a stack: created and followed through the official client, with the trainer's process in view."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 from openai import OpenAI
-from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from app.embedded.demo.job import download, trainer_pid
 from app.embedded.processes import StackError
@@ -48,14 +49,14 @@ class Customer:
         with path.open("rb") as file:
             return client.files.create(file=file, purpose="fine-tune").id
 
-    def create(self, hyperparameters: SupervisedHyperparametersParam) -> FineTuningJob:
-        """Create a job of the demo's model on the demo's files."""
+    def create(self, hyperparameters: Mapping[str, object]) -> FineTuningJob:
+        """Create a job of the demo's model on the demo's files; ours go beyond the client's own hyperparameters."""
         return self._jobs.create(
             model=MODEL,
             training_file=self._training,
             validation_file=self._validation,
             seed=SEED,
-            method={"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+            method={"type": "supervised", "supervised": {"hyperparameters": cast(Any, hyperparameters)}},
         )
 
     def pause(self, job: FineTuningJob) -> None:
@@ -97,6 +98,10 @@ class Customer:
             return step > 0 and step / total >= share
 
         await_that(reached)
+
+    def has_checkpoint(self, job: FineTuningJob) -> bool:
+        """Whether the job has a checkpoint that a customer may use, and so one to resume from."""
+        return bool(self._jobs.checkpoints.list(job.id).data)
 
     def resumed_from(self, job: FineTuningJob) -> list[int]:
         """The steps that the job was resumed from, in order."""

@@ -11,14 +11,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from openai.types.fine_tuning import FineTuningJob, SupervisedHyperparametersParam
+from openai.types.fine_tuning import FineTuningJob
 
 from app import config
-from app.embedded.demo.__main__ import HYPERPARAMETERS as LORA
 from app.embedded.processes import StackError
 from app.embedded.stack import ROOT, Stack
 from tests.bench.customer import WATCH_SECONDS, Customer, await_that
@@ -29,12 +28,14 @@ SHIPPED = config.load({})
 AS_SHIPPED = {item.name.upper(): "" for item in fields(config.Settings)}
 """Empty means the default, whatever the environment of the bench says."""
 
-FULL: SupervisedHyperparametersParam = {"n_epochs": 3, "batch_size": 16, "training_type": "full"}  # type: ignore[typeddict-unknown-key]
+LORA = {"n_epochs": 4, "batch_size": 16, "training_type": "lora"}
+FULL = {"n_epochs": 2, "batch_size": 16, "training_type": "full"}
 PAIRS = 2
 PAUSE_AT = (0.1, 0.3, 0.5)
 KILL_AT = 0.5
 
 Say = Callable[[str], None]
+Hyperparameters = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pair:
     service_seconds: float
     bare_seconds: float
     equal: bool
-    """Whether both made the same adapter."""
+    """Whether both made the same adapter, byte for byte."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Bench:
         self._customer.cancel(job)
         return copy
 
-    def _served(self, hyperparameters: SupervisedHyperparametersParam) -> tuple[float, FineTuningJob]:
+    def _served(self, hyperparameters: Hyperparameters) -> tuple[float, FineTuningJob]:
         """Seconds from create to succeeded, and the job."""
         self._customer.await_standby()
         began = time.monotonic()
@@ -145,13 +146,11 @@ class Bench:
     def _weights(self, job: FineTuningJob) -> str:
         return self._customer.weights(job, self._scratch)
 
-    def undisturbed(self, hyperparameters: SupervisedHyperparametersParam) -> str:
+    def undisturbed(self, hyperparameters: Hyperparameters) -> str:
         """SHA-256 of the weights of a run that nobody interrupts."""
         return self._weights(self._served(hyperparameters)[1])
 
-    def paused(
-        self, hyperparameters: SupervisedHyperparametersParam, shares: tuple[float, ...]
-    ) -> tuple[list[Pause], str]:
+    def paused(self, hyperparameters: Hyperparameters, shares: tuple[float, ...]) -> tuple[list[Pause], str]:
         """A run that is paused at these shares of its steps: each pause, and the SHA-256 of the weights."""
         job = self._customer.create(hyperparameters)
         pauses = []
@@ -178,7 +177,7 @@ class Bench:
         self._say(f"  paused at step {stopped} in {pause_seconds:.2f} s, the next step {resume_seconds:.2f} s after")
         return Pause(pause_seconds, stopped - told, resume_seconds, repeated)
 
-    def killed(self, hyperparameters: SupervisedHyperparametersParam) -> str:
+    def killed(self, hyperparameters: Hyperparameters) -> str:
         """SHA-256 of the weights of a run whose trainer is killed with signal 9.
 
         Raises StackError when the run did not have to be resumed.
@@ -186,6 +185,7 @@ class Bench:
         customer = self._customer
         job = customer.create(hyperparameters)
         customer.until_share(job, KILL_AT)
+        await_that(lambda: customer.has_checkpoint(job))
         told, _ = customer.steps(job)
         customer.trainer().kill()
         job = customer.until(job, "succeeded")

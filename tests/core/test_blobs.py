@@ -83,7 +83,7 @@ def test_removing_a_link_keeps_what_it_points_to(storage, tmp_path):
 def test_a_full_disk_is_a_storage_error_and_leaves_nothing(storage):
     writer = storage.writer("files/a")
     writer._file.close()
-    writer._file = Path("/dev/full").open("wb", buffering=0)
+    writer._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
     with pytest.raises(StorageError, match="No space left"):
         writer.write(b"x")
     writer.abort()

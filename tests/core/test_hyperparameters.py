@@ -52,6 +52,8 @@ def test_a_value_within_its_limit_is_taken(name, value):
         ("batch_size", 257),
         ("learning_rate_multiplier", 0),
         ("learning_rate_multiplier", math.nan),
+        ("learning_rate_multiplier", 10**400),
+        ("epochs", 10**400),
         ("learning_rate", math.inf),
         ("training_type", "qlora"),
         ("lora_targets", []),

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.dialects.conftest import form, stored
+from tests.dialects.conftest import JOBS, form, stored
 from tests.dialects.server import Server, serving
 
 MEGABYTE = 1 << 20
@@ -98,6 +98,17 @@ def test_an_upload_that_stops_in_the_middle_leaves_nothing(server, ann, storage,
         wait_until(lambda: len(stored(storage)) == len(before) + 1)
     wait_until(lambda: stored(storage) == before)
     assert ann.get("/v1/files").json["data"] == []
+
+
+@pytest.mark.parametrize(("url", "kind"), [("/v1/files", KIND), (JOBS, "application/json")])
+def test_chunks_that_are_none_are_a_bad_request(server, ann, url, kind):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    given = {**headers(ann), "Content-Type": kind, "Transfer-Encoding": "chunked"}
+    connection.request("POST", url, b"zz\r\n{}\r\n", given)
+    answer = connection.getresponse()
+    assert answer.status == 400
+    assert json.loads(answer.read())["error"]["type"] == "invalid_request_error"
+    connection.close()
 
 
 def test_the_server_answers_on_after_all_that(server, ann):

@@ -3,9 +3,12 @@
 import psycopg
 import pytest
 
+from app.core.errors import Unavailable
 from app.core.states import MOVES, Desired, Status
-from app.store import db, leases, migrate
+from app.store import db, keys, leases, migrate
 from app.store.db import transaction
+from tests.services import scratch_database
+from tests.settings import settings
 from tests.store.conftest import finalizing, paused, queued, running
 
 
@@ -104,3 +107,13 @@ def test_heartbeats_touch_no_index(new_job):
         leases.renew(conn, held, lease_seconds=60, progress={"step": 1})
         after = updates(conn)
     assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
+
+
+def test_a_database_without_a_schema_is_said_to_be_one(postgres_url, tmp_path):
+    with (
+        scratch_database(postgres_url) as url,
+        settings(database_url=url, redis_url="redis://127.0.0.1:1", storage_url=str(tmp_path)),
+        pytest.raises(Unavailable, match=r"app\.store\.migrate"),
+        transaction() as conn,
+    ):
+        keys.listed(conn, None)

@@ -52,16 +52,16 @@ def test_a_run_stopped_by_sigterm_resumes_at_that_step_and_ends_with_the_undistu
     assert again == {step: loss for step, loss in losses.items() if step > stopped["step"]}
 
 
-class StopWhenEvaluating:
-    """A lifeline that asks to stop in the middle of the first evaluation."""
+class StopAtLook:
+    """A lifeline that asks to stop when it has been looked at so many times: rows, then steps and evaluations."""
 
-    def __init__(self):
-        self.looks = 0
+    def __init__(self, looks):
+        self.looks = looks
 
     @property
     def stop_asked(self):
-        self.looks += 1
-        return self.looks > 60
+        self.looks -= 1
+        return self.looks < 0
 
     def check(self):
         pass
@@ -70,7 +70,7 @@ class StopWhenEvaluating:
 def test_a_stop_during_an_evaluation_costs_neither_metrics_nor_bytes(undisturbed, tiny, tmp_path):
     training_type, expected, plain = undisturbed
     job = write_job(tmp_path / "job", tiny, training_type=training_type, **SLOW_ENOUGH)
-    first = train_here(job, lifeline=StopWhenEvaluating())
+    first = train_here(job, lifeline=StopAtLook(40 + 6 + 7))  # rows, then the looks before seven steps
     assert first[-1]["type"] == "stopped"
     second = train_here(job)
     assert hashes(job / "model") == expected
@@ -104,3 +104,17 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(undisturbed, tin
     lines = train_here(job)
     assert lines[0]["resumed_from"] == before
     assert hashes(job / "model") == expected
+
+
+@pytest.mark.parametrize("training_type", ["lora", "full"])
+def test_a_run_in_bfloat16_on_two_threads_resumes_to_the_same_bytes(tiny, tmp_path, training_type):
+    changes = {
+        "training_type": training_type, "epochs": 2, "lora_dropout": 0.1,
+        "environment": {"dtype": "bfloat16", "threads": 2},
+    }  # fmt: skip
+    whole, parted = (write_job(tmp_path / name, tiny, **changes) for name in ("whole", "parted"))
+    train_here(whole)
+    stopped = train_here(parted, lifeline=StopAtLook(24 + 6 + 5))
+    assert stopped[-1] == {"type": "stopped", "step": 5}
+    train_here(parted)
+    assert hashes(parted / "model") == hashes(whole / "model")

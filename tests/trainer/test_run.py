@@ -16,14 +16,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def learned(tiny, tmp_path_factory):
-    job = write_job(
-        tmp_path_factory.mktemp("learned") / "job",
-        tiny,
-        training_type="full",
-        epochs=8,
-        learning_rate=0.02,
-        eval_steps=5,
-    )
+    place = tmp_path_factory.mktemp("learned") / "job"
+    job = write_job(place, tiny, training_type="full", epochs=8, learning_rate=0.02, eval_steps=5)
     return job, train_here(job)
 
 
@@ -102,7 +96,9 @@ def test_an_adapter_is_loaded_by_peft_and_answers_as_the_trained_model_did(tiny,
 def test_a_base_in_half_precision_comes_back_in_half_precision(tiny, tmp_path):
     from tests.trainer.conftest import build_model
 
-    base = build_model(tmp_path / "half", dtype="bfloat16")
+    base = build_model(tmp_path / "half")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
     weights = {name: tensor.bfloat16() for name, tensor in load_file(base / "model.safetensors").items()}
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     job = write_job(tmp_path / "job", base, training_type="full", epochs=1)
@@ -193,13 +189,9 @@ def test_what_the_first_start_chose_is_what_a_resume_runs_with(tiny, tmp_path):
 
 def test_a_loss_that_is_no_number_names_its_step_and_the_rows_that_cause_it(tiny, tmp_path):
     run = prepared(tiny, tmp_path, training_type="full", batch_size=24)
-    poisoned = run.template.tokenizer("seven", add_special_tokens=False)["input_ids"][0]
-    lines = [
-        number
-        for number in range(24)
-        if poisoned in run.train.ids[run.train.starts[number] : run.train.starts[number + 1]]
-    ]
-    assert 0 < len(lines) < 24
+    rows = [run.train.ids[run.train.starts[row] : run.train.starts[row + 1]] for row in range(24)]
+    poisoned = next(token for token in rows[5] if token not in rows[4])
+    lines = [row for row in range(24) if poisoned in rows[row]]
     with torch.no_grad():
         run.engine.model.model.embed_tokens.weight[poisoned] = float("nan")
         run.engine.model.lm_head.weight = torch.nn.Parameter(torch.randn_like(run.engine.model.lm_head.weight))

@@ -92,8 +92,12 @@ def publish(
     return Checkpoint(target, step, kind, metrics)
 
 
-def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> History:
-    """Put optimizer state and generators back and return the history.
+def history(checkpoint: Checkpoint) -> History:
+    return History(**json.loads((checkpoint.path / "state" / "history.json").read_text("utf-8")))
+
+
+def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> None:
+    """Put optimizer state and generators back.
 
     Raises Failure `checkpoint_unusable` when the tensors are another model's.
     """
@@ -113,7 +117,6 @@ def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: 
     torch.set_rng_state(generators["cpu"])
     if "cuda" in generators and torch.cuda.is_available():
         torch.cuda.set_rng_state(generators["cuda"])
-    return History(**json.loads((state / "history.json").read_text("utf-8")))
 
 
 def prune(directory: Path, *, best: int | None) -> None:

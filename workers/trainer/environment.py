@@ -9,16 +9,13 @@ from typing import Any
 
 import torch
 
-from workers.trainer.spec import Spec
-
 _VERSIONS = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 BFLOAT16_PAYS_FROM = 10_000_000  # parameters; below, casting costs more than it saves on a CPU
 CPU_PACK_TOKENS, GPU_PACK_TOKENS = 2048, 16384
 
 
-def decide(spec: Spec, *, parameters: int, model_hash: str | None) -> dict[str, Any]:
-    """The environment of this run: what the spec has frozen, and choices for this machine for the rest."""
-    frozen = spec.environment
+def decide(frozen: dict[str, Any], *, parameters: int, model_hash: str | None) -> dict[str, Any]:
+    """The environment of this run: what is frozen already, and choices for this machine for the rest."""
     device = str(frozen.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"

@@ -129,13 +129,11 @@ def supports_documents(model: Any) -> bool:
     return True
 
 
-def save(model: Any, tokenizer: Any, directory: Path, *, base_name: str, chat_template: str | None) -> None:
+def save(model: Any, tokenizer: Any, directory: Path, *, base_name: str) -> None:
     """A model directory that from_pretrained and vLLM read: the same bytes for the same weights, no machine's paths."""
     with plain_attention(model):
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    if chat_template is not None:
-        (directory / "chat_template.jinja").write_text(chat_template, "utf-8")
     (directory / "README.md").unlink(missing_ok=True)
     for path in sorted(directory.glob("*.json")):
         _settle(path, base_name)

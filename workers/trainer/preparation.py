@@ -1,15 +1,17 @@
 """Everything before the first step: model and rows in memory, the newest checkpoint restored, choices frozen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workers.trainer import batches, checkpoints, environment, packing, publishing, rows, templates
-from workers.trainer import engine as engines
 from workers.trainer import model as models
 from workers.trainer import spec as specs
 from workers.trainer.batches import Rows
-from workers.trainer.checkpoints import History
+from workers.trainer.checkpoints import Checkpoint, History
+from workers.trainer.engine import Engine
+from workers.trainer.engine import optimizer as new_optimizer
 from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.metrics import Meter
@@ -29,7 +31,7 @@ class Run:
     template: Template
     train: Rows
     valid: Rows | None
-    engine: engines.Engine
+    engine: Engine
     history: History
     step: int
     published: int  # step of the newest checkpoint, 0 for none
@@ -53,63 +55,82 @@ class Stopped(Exception):
 
 
 def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
-    """Load model and rows and go back to the newest checkpoint. Emits `started` and warnings."""
+    """Load rows and model and go back to the newest checkpoint. Emits `started` and warnings.
+
+    Raises Failure, and Stopped when asked to stop.
+    """
     spec = specs.load(directory)
     for place in (directory, directory / "checkpoints"):
         publishing.sweep(place)
     resumed = checkpoints.newest(directory / "checkpoints")
+    history = checkpoints.history(resumed) if resumed else History()
+    step = resumed.step if resumed else 0
     template = templates.load(spec.base)
-    train, valid = read_rows(directory, spec, template, lifeline, emit)
+    train, valid = read_rows(directory, spec, template, _stopping(lifeline, step), emit)
+    frozen = {**history.environment, **spec.environment}
     chosen = environment.decide(
-        spec, parameters=models.count_parameters(spec.base), model_hash=environment.hash_model(spec.base.source)
+        frozen, parameters=models.count_parameters(spec.base), model_hash=environment.hash_model(spec.base.source)
     )
-    environment.apply(chosen, seed=spec.seed)
-    model = models.load(
-        spec.base, spec.hyperparameters, environment=chosen, weights=resumed.weights if resumed else None
-    )
-    weights = models.trainable(model)
-    optimizer = engines.optimizer(weights, weight_decay=spec.hyperparameters.weight_decay)
-    history = checkpoints.restore(resumed, optimizer=optimizer, names=weights) if resumed else History()
-    chosen["packing"] = packing.decide(model, train, chosen)
-    frozen = spec.environment or history.environment
+    engine = _engine(spec, chosen, train, resumed)
+    history.environment = chosen
     if different := environment.differences(frozen, chosen):
         warn(emit, "This machine differs from the one the job began on; the result may differ in bits.", **different)
-    history.environment = chosen
-    run = Run(
-        directory, spec, template, train, valid,
-        engine=engines.Engine(model, optimizer, chosen, spec.hyperparameters.max_grad_norm),
-        history=history, step=resumed.step if resumed else 0, published=resumed.step if resumed else 0, meter=Meter(),
-    )  # fmt: skip
+    run = Run(directory, spec, template, train, valid, engine, history, step, published=step, meter=Meter())
     emit({
-        "type": "started", "step": run.step, "total_steps": run.total_steps,
-        "resumed_from": resumed.step if resumed else None, "environment": chosen,
-        "trainable_parameters": sum(weight.numel() for weight in weights.values()),
+        "type": "started", "step": step, "total_steps": run.total_steps, "resumed_from": step if resumed else None,
+        "environment": chosen,
+        "trainable_parameters": sum(weight.numel() for weight in models.trainable(engine.model).values()),
     })  # fmt: skip
     return run
 
 
+def _engine(spec: Spec, chosen: dict[str, Any], train: Rows, resumed: Checkpoint | None) -> Engine:
+    """Model and optimizer as they were at the checkpoint, or fresh ones; completes `chosen` with the packing."""
+    environment.apply(chosen, seed=spec.seed)
+    settings = spec.hyperparameters
+    model = models.load(spec.base, settings, environment=chosen, weights=resumed.weights if resumed else None)
+    chosen["packing"] = packing.decide(model, train, chosen)
+    weights = models.trainable(model)
+    optimizer = new_optimizer(weights, weight_decay=settings.weight_decay)
+    if resumed:
+        checkpoints.restore(resumed, optimizer=optimizer, names=weights)
+    return Engine(model, optimizer, chosen, settings.max_grad_norm)
+
+
 def read_rows(
-    directory: Path, spec: Spec, template: Template, lifeline: Lifeline, emit: Emit
+    directory: Path, spec: Spec, template: Template, check: Callable[[], None], emit: Emit
 ) -> tuple[Rows, Rows | None]:
-    """Both files as token ids. Raises Failure `row_unsupported` or `no_rows`; Stopped when asked to stop."""
-    read: dict[str, Rows] = {}
-    for name in ("train.jsonl", "valid.jsonl"):
-        path = directory / name
-        if not path.exists():
-            continue
-        encoded = rows.encode_file(path, template, max_length=spec.max_length)
-        read[name] = batches.gather(_watched(encoded, name, lifeline))
-        if cut := read[name].cut_lines:
-            message = f"{len(cut)} rows of {name} are longer than {spec.max_length} tokens and were cut at the end"
-            warn(emit, message, file=name, count=len(cut), lines=list(cut[:100]))
-    if not len(read.get("train.jsonl", ())):
+    """Training and validation rows as token ids; `check` is called between rows.
+
+    Raises Failure `row_unsupported` or `no_rows`.
+    """
+    train = _read(directory / "train.jsonl", spec, template, check, emit)
+    if train is None:
         raise Failure("no_rows", "train.jsonl holds no rows to train on.", param="training_file")
-    valid = read.get("valid.jsonl")
-    return read["train.jsonl"], valid if valid is not None and len(valid) else None
+    return train, _read(directory / "valid.jsonl", spec, template, check, emit)
 
 
-def _watched(encoded: Iterator[Encoded], name: str, lifeline: Lifeline) -> Iterator[Encoded]:
+def _read(path: Path, spec: Spec, template: Template, check: Callable[[], None], emit: Emit) -> Rows | None:
+    if not path.exists():
+        return None
+    encoded = rows.encode_file(path, template, max_length=spec.max_length)
+    read = batches.gather(_checked(encoded, path.name, check))
+    if read.cut_lines:
+        count = len(read.cut_lines)
+        message = f"{count} rows of {path.name} are longer than {spec.max_length} tokens and were cut at the end."
+        warn(emit, message, file=path.name, count=count, lines=list(read.cut_lines[:100]))
+    return read if len(read) else None
+
+
+def _checked(encoded: Iterator[Encoded], name: str, check: Callable[[], None]) -> Iterator[Encoded]:
     for row in encoded:
-        if lifeline.stop_asked:
-            raise Stopped(0)
+        check()
         yield rows.require_trainable(row, file=name)
+
+
+def _stopping(lifeline: Lifeline, step: int) -> Callable[[], None]:
+    def check() -> None:
+        if lifeline.stop_asked:
+            raise Stopped(step)
+
+    return check

@@ -67,7 +67,7 @@ def require_trainable(row: Encoded, *, file: str) -> Encoded:
         raise Failure(
             "row_unsupported",
             f"{file} line {row.line}: {first.path}: found {first.found}, expected {first.expected}. {first.fix}",
-            param="training_file",
+            param="training_file" if file == "train.jsonl" else "validation_file",
         )
     return row
 

@@ -114,10 +114,7 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
 
 
 def save_weights(run: Run, place: Path) -> None:
-    models.save(
-        run.engine.model, run.template.tokenizer, place,
-        base_name=run.spec.base.name, chat_template=run.template.source,
-    )  # fmt: skip
+    models.save(run.engine.model, run.template.tokenizer, place, base_name=run.spec.base.name)
 
 
 def not_finite(run: Run, step: int, chosen: Any, sums: engines.Sums) -> Failure:

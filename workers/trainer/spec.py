@@ -7,6 +7,9 @@ from typing import Any
 
 from workers.trainer.failures import Failure
 
+TRAINING_TYPES = ("lora", "full")
+SCHEDULERS = ("cosine", "linear", "constant")
+
 
 @dataclass(frozen=True)
 class Base:
@@ -83,6 +86,8 @@ def _hyperparameters(raw: dict[str, Any]) -> Hyperparameters:
     known = _known(Hyperparameters, raw)
     if "lora_targets" in known:
         known["lora_targets"] = tuple(known["lora_targets"])
+    if known.get("training_type", "lora") not in TRAINING_TYPES or known.get("scheduler", "cosine") not in SCHEDULERS:
+        raise ValueError(f"training_type is one of {TRAINING_TYPES} and scheduler one of {SCHEDULERS}")
     return Hyperparameters(**known)
 
 
