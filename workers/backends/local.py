@@ -10,7 +10,7 @@ from app.core.states import Outcome
 from workers.backends.base import Line, Report, TrainerLost
 from workers.backends.child import Child
 
-BATCH_SECONDS = 1.0
+BATCH_SECONDS = 0.25
 BATCH_LINES = 100
 STOPPED_EXIT = 3
 
