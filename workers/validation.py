@@ -85,23 +85,30 @@ def _joined(report: Report, counted: Mapping[str, Any]) -> Report:
 def _ending(lease: Lease, reports: Mapping[str, Report], counts: Mapping[str, Any]) -> Ending:
     """Store the report, warn of what was odd, and end the stage well or with OpenAI's error."""
     file = _report_file(lease.job, reports, counts)
-    lease.append(
-        [
-            NewEvent(warning.message, level="warn", data={"file": lease.job.spec[role], **warning.as_dict()})
-            for role, report in reports.items()
-            for warning in report.warnings
-        ]
-    )
+    warnings = [
+        NewEvent(warning.message, level="warn", data={"file": lease.job.spec[role], **warning.as_dict()})
+        for role, report in reports.items()
+        for warning in report.warnings
+    ]
+    lease.append([*warnings, _summary(file, reports, counts)])
     result = {"report_file": file.id, **_result(counts)}
     error = next((found for report in reports.values() if (found := report.error()) is not None), None)
     if error is None:
         return Ending(result=result, files=[file])
-    findings = sum(report.finding_count for report in reports.values())
-    lease.append(
-        [NewEvent(f"The full report is in the file {file.id}", data={"report_file": file.id, "findings": findings})]
-    )
     failure = JobFailed(error["message"], code=error["code"], param=error["param"])
     return Ending(Outcome.FAILED, result=result, error=failure, files=[file])
+
+
+def _summary(file: File, reports: Mapping[str, Report], counts: Mapping[str, Any]) -> NewEvent:
+    """The event that names the report and says what is in it."""
+    said = []
+    for role, report in reports.items():
+        text = f"{report.part.noun} {report.rows} rows"
+        if role in counts:
+            text += f", {counts[role]['tokens']} tokens, {counts[role]['trained_tokens']} of them trained on"
+        said.append(text + (f", {report.finding_count} findings" if report.finding_count else ""))
+    data = {"report_file": file.id, "findings": sum(report.finding_count for report in reports.values())}
+    return NewEvent(f"Checked {'; '.join(said)}. The full report is the file {file.id}", data=data)
 
 
 def _result(counts: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,11 @@ begins with a trainer that stands by, as on a service that has been up for a min
 import hashlib
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 from openai.types.fine_tuning import FineTuningJob
@@ -21,6 +20,7 @@ from app import config
 from app.embedded.processes import StackError
 from app.embedded.stack import ROOT, Stack
 from tests.bench.customer import WATCH_SECONDS, Customer, await_that
+from tests.bench.results import Comparison, Pair, Pause, Results
 from tests.services import scratch_directory
 from workers.backends.child import environment
 
@@ -32,60 +32,10 @@ LORA = {"n_epochs": 4, "batch_size": 16, "training_type": "lora"}
 FULL = {"n_epochs": 2, "batch_size": 16, "training_type": "full"}
 PAIRS = 2
 PAUSE_AT = (0.1, 0.3, 0.5)
-KILL_AT = 0.5
+KILL_AT = 0.65
 
 Say = Callable[[str], None]
 Hyperparameters = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The same job twice: create to succeeded, and the bare trainer's process from start to exit; in seconds."""
-
-    service_seconds: float
-    bare_seconds: float
-    equal: bool
-    """Whether both made the same adapter, byte for byte."""
-
-
-@dataclass(frozen=True)
-class Pause:
-    """A pause and its resume, as the customer sees them.
-
-    `pause_steps` counts from the last step told before the request, so it is the most that was taken after it.
-    """
-
-    pause_seconds: float
-    pause_steps: int
-    resume_seconds: float
-    repeated_steps: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Weights of an interrupted run beside those of the undisturbed one."""
-
-    weights: str
-    interruption: str
-    sha256: str
-    undisturbed_sha256: str
-
-    @property
-    def equal(self) -> bool:
-        return self.sha256 == self.undisturbed_sha256
-
-
-@dataclass(frozen=True)
-class Results:
-    pairs: list[Pair]
-    pauses: list[Pause]
-    comparisons: list[Comparison]
-
-    @property
-    def medians(self) -> tuple[float, float]:
-        """Of the service and of the bare trainer, in seconds."""
-        service = statistics.median(pair.service_seconds for pair in self.pairs)
-        return service, statistics.median(pair.bare_seconds for pair in self.pairs)
 
 
 def run(say: Say = print) -> Results:
