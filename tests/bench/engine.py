@@ -1,4 +1,4 @@
-"""The step engine against TRL, and start-up: `python -m tests.bench.engine`.
+"""The step engine against TRL, and the trainer's start-up: `python -m tests.bench.engine`.
 
 Same model, rows, order, batches and optimizer; children run one after the other, in turns. TRL runs its SFTTrainer
 with the model's own loss in place of its fused head, which is slow on a CPU. Real tokens count, padding does not.
@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench import start_up
+
 ROOT = Path(__file__).resolve().parents[2]
-DEMO_MODEL = ROOT / "deploy" / "demo" / "model"
 VOCABULARY = 32_000
 LEARNING_RATE = 3e-4
-START_UP_GOAL_SECONDS = 0.3
 ENGINE_GOAL = 2.0
 LOSS_TOLERANCE = 1e-4
 
@@ -49,7 +49,7 @@ class Profile:
     starts: int
 
 
-PROFILES = {"short": Profile(5, 8, 1, 1), "full": Profile(12, 8, 3, 5)}
+PROFILES = {"short": Profile(5, 8, 1, 1), "full": Profile(12, 8, 2, 5)}
 
 
 def run(profile: str = "short") -> dict[str, Any]:
@@ -59,7 +59,7 @@ def run(profile: str = "short") -> dict[str, Any]:
         work = Path(place)
         build_job(work / "job", chosen)
         engines = {setting.name: compare(work / "job", setting, chosen) for setting in SETTINGS}
-        return {"profile": profile, "engines": engines, "start_up": start_up(work, chosen.starts)}
+        return {"profile": profile, "engines": engines, "start_up": start_up.measure(work, chosen.starts)}
 
 
 def compare(job: Path, setting: Setting, profile: Profile) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def build_job(directory: Path, profile: Profile) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     directory.mkdir(parents=True)
-    _build_tokenizer(directory / "model")
+    build_tokenizer(directory / "model")
     torch.manual_seed(3)
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=384, intermediate_size=1056, num_hidden_layers=8, num_attention_heads=6,
@@ -113,7 +113,7 @@ def build_job(directory: Path, profile: Profile) -> None:
     (directory / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
-def _build_tokenizer(directory: Path) -> None:
+def build_tokenizer(directory: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -248,80 +248,6 @@ class Stopwatch:
         tokens = sum(self._lengths[self._batch_size : self._batch_size * len(self._marks)])
         seconds = self._marks[-1] - self._marks[0]
         return {"tokens": tokens, "cpu_seconds": seconds, "tokens_per_cpu_second": tokens / seconds}
-
-
-def start_up(work: Path, starts: int) -> dict[str, Any]:
-    """Median seconds until the first optimizer step: a cold process from its spawn, a standby from its job."""
-    job = _small_job(work / "small")
-    cold = [_seconds_to_first_step(job, standby=False) for _ in range(starts)]
-    warm = [_seconds_to_first_step(job, standby=True) for _ in range(starts)]
-    return {
-        "model": "demo" if DEMO_MODEL.is_dir() else "random",
-        "cold_seconds": round(statistics.median(cold), 3),
-        "standby_seconds": round(statistics.median(warm), 3),
-        "goal_standby_seconds": START_UP_GOAL_SECONDS,
-    }
-
-
-def _small_job(directory: Path) -> Path:
-    """A LoRA job of the demo's size: 600 short rows for the demo's model, or for a random one of about its shape."""
-    directory.mkdir()
-    model = DEMO_MODEL if (DEMO_MODEL / "config.json").is_file() else _random_model(directory / "model")
-    rows = [
-        {"messages": [
-            {"role": "user", "content": f"Parcel number {place} has not come, and I was charged twice for it."},
-            {"role": "assistant", "content": '{"team": "shipping", "urgency": "high"}'},
-        ]}
-        for place in range(600)
-    ]  # fmt: skip
-    (directory / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    spec = {
-        "job_id": "ftjob-bench", "tuned_model": "ft:bench", "method": "supervised", "seed": 1, "answers": 0,
-        "model": {"name": "small", "source": str(model), "revision": None, "context_length": 512},
-        "hyperparameters": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "max_length": 512},
-        "checkpoint_seconds": 600, "environment": {},
-    }  # fmt: skip
-    (directory / "spec.json").write_text(json.dumps(spec), "utf-8")
-    return directory
-
-
-def _random_model(directory: Path) -> Path:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    _build_tokenizer(directory)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=512,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(directory)
-    return directory
-
-
-def _seconds_to_first_step(job: Path, *, standby: bool) -> float:
-    arguments = ["--standby"] if standby else [str(job), "--supervised"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    began = time.monotonic()
-    trainer = subprocess.Popen(
-        [sys.executable, "-m", "workers.trainer", *arguments], cwd=ROOT, env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE if standby else subprocess.DEVNULL,
-    )  # fmt: skip
-    assert trainer.stdin is not None
-    assert trainer.stdout is not None
-    try:
-        if standby:
-            assert trainer.stderr is not None
-            assert any("standby ready" in line for line in trainer.stderr)
-            began = time.monotonic()
-            trainer.stdin.write(json.dumps({"run": str(job)}) + "\n")
-        trainer.stdin.write(json.dumps({"until": time.monotonic() + 600}) + "\n")
-        trainer.stdin.flush()
-        for line in trainer.stdout:
-            if json.loads(line)["type"] == "metrics":
-                return time.monotonic() - began
-        raise RuntimeError(f"the trainer took no step in {job}")
-    finally:
-        trainer.kill()
-        trainer.communicate()
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.trainer.conftest import write_job
 from tests.trainer.process import Trainer
-from workers.trainer.lifeline import ORPHANED
+from workers.trainer.report import ORPHANED
 
 pytestmark = pytest.mark.slow
 ENDLESS = {"rows": 40, "epochs": 50, "checkpoint_seconds": 1000}

@@ -123,6 +123,23 @@ def test_tools_and_calls_reach_a_template_that_knows_them_in_new_and_old_spellin
     assert trained_text(template, one) == "weatherOslo<|im_end|>charge<|im_end|>"
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b'{"messages": [{"role": "user", "content": "\xff"}]}', "not_unicode"),
+        (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "not_unicode"),
+        (b"[" * 100_000, "not_json"),
+        (b"{", "not_json"),
+        (b"3", "row_shape"),
+    ],
+)
+def test_bytes_that_are_no_row_are_a_finding_and_the_next_row_is_read(template, tmp_path, line, code):
+    (tmp_path / "train.jsonl").write_bytes(line + b"\n" + json.dumps({"messages": CHAT}).encode())
+    broken, whole = rows.encode_file(tmp_path / "train.jsonl", template, max_length=200)
+    assert [finding.code for finding in broken.findings] == [code]
+    assert whole.ids
+
+
 def test_lines_are_counted_from_one_with_blank_lines_and_a_byte_order_mark(template, tmp_path):
     row = json.dumps({"messages": CHAT})
     (tmp_path / "train.jsonl").write_bytes(b"\xef\xbb\xbf" + f"{row}\r\n\r\n{row}\n".encode())

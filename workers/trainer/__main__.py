@@ -33,19 +33,19 @@ def main() -> int:
         if chosen.inspect:
             inspection.hide_torch()
             inspection.inspect(chosen.job_dir, emit)
-            return 0
+            return report.DONE
         if chosen.ask:
             from workers.trainer import ask
 
             return ask.main(chosen.ask, chosen.tuned, emit)
         return train(chosen, emit)
     except BrokenPipeError:
-        return lifeline.ORPHANED
+        return report.ORPHANED
     except Exception as error:  # noqa: BLE001 - the edge of the process
         if not isinstance(error, Failure):
             traceback.print_exc()
         emit(explain(error).line())
-        return 1
+        return report.ERROR
 
 
 def settle_libraries() -> None:
@@ -76,7 +76,7 @@ def train(chosen: argparse.Namespace, emit: Emit) -> int:
         print("standby ready", file=sys.stderr, flush=True)
         named = life.wait_for_run()
         if named is None:
-            return 0
+            return report.DONE
         life.watch()
         directory = Path(named)
     from workers.trainer import run

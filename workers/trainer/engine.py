@@ -54,9 +54,11 @@ class Engine:
             return torch.cat(parts)
 
     def _logits(self, ids: Tensor, positions: Tensor, sources: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        packed = {"document_lengths": lengths} if self.environment["packing"] else {}
-        output = self.model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=sources, **packed)
-        return output.logits.squeeze(0)  # [1, targets, vocabulary] → [targets, vocabulary]
+        named: dict[str, Any] = {"document_lengths": lengths} if self.environment["packing"] else {}
+        if keeps := models.keeps_logits(self.model):
+            named["logits_to_keep"] = sources
+        logits = self.model(input_ids=ids, position_ids=positions, use_cache=False, **named).logits.squeeze(0)
+        return logits if keeps else logits[sources]  # [targets, vocabulary]
 
     def update(self, packs: Sequence[Pack], *, learning_rate: float) -> tuple[Sums, float]:
         """One optimizer step on the packs; returns sums and the gradient's norm before clipping.

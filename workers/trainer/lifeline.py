@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-ORPHANED = 4
+from workers.trainer.report import ORPHANED
+
 FIRST_LEASE_SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 1 << 16

@@ -1,5 +1,6 @@
 """Loading the base model and making it trainable: LoRA adapters by peft, or all weights; saving either."""
 
+import inspect
 import json
 import os
 from collections.abc import Iterator
@@ -101,9 +102,18 @@ def precision(environment: dict[str, Any]) -> AbstractContextManager:
     return torch.autocast(environment["device"], dtype=getattr(torch, environment["dtype"]))
 
 
+def keeps_logits(model: Any) -> bool:
+    """Whether the model can be asked for logits at chosen places only."""
+    return "logits_to_keep" in inspect.signature(type(inner(model)).forward).parameters
+
+
 def use_attention(model: Any, kind: str) -> None:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    inner.set_attn_implementation(kind)
+    inner(model).set_attn_implementation(kind)
+
+
+def inner(model: Any) -> Any:
+    """The model itself, without the adapter around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from workers.trainer.batches import Pack, Rows, packs
 from workers.trainer.engine import Engine
 
 KNOWN_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "smollm3"})  # each has a test
+_ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
 _PROBE_DOCUMENTS = 3
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}  # largest difference of a logit
 
@@ -20,13 +21,19 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}  # largest difference of a logi
 def decide(model: Any, rows: Rows, environment: dict[str, Any]) -> bool:
     """The frozen answer where there is one, else a trial on the shortest documents; sets the model's attention."""
     plain = model.config._attn_implementation
-    if environment["packing"] is False or not models.supports_documents(model):
+    if environment["packing"] is False or _remembers(model) or not models.supports_documents(model):
         return False
     if environment["packing"] or model.config.model_type in KNOWN_FAMILIES:
         return True
     alike = _reads_alike(model, rows, environment, plain)
     models.use_attention(model, attention.NAME if alike else plain)
     return alike
+
+
+def _remembers(model: Any) -> bool:
+    """Whether some layer carries a state from token to token, which would run on into the next document."""
+    layers = set(getattr(model.config, "layer_types", None) or ())
+    return bool(getattr(models.inner(model), "_is_stateful", False)) or not layers <= _ATTENTION_LAYERS
 
 
 def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any], plain: str) -> bool:

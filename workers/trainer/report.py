@@ -1,4 +1,4 @@
-"""Lines out: JSON objects on the real stdout, one per line; everything else that is printed goes to stderr."""
+"""What a supervisor gets: JSON lines on the real stdout, where nothing else is printed, and an exit code."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 Emit = Callable[[dict[str, Any]], None]
+DONE, ERROR, STOPPED, ORPHANED = 0, 1, 3, 4  # exit codes; ORPHANED: nobody is there to read the lines
 
 
 def claim_stdout() -> Emit:

@@ -43,7 +43,7 @@ class Rendered:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a JSONL file, numbered from 1, empty ones left out, a leading byte order mark removed."""
-    with path.open("r", encoding="utf-8-sig", newline="\n") as file:
+    with path.open("r", encoding="utf-8-sig", newline="\n", errors="surrogateescape") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield number, line
@@ -74,10 +74,15 @@ def require_trainable(row: Encoded, *, file: str) -> Encoded:
 
 def _rendered(number: int, line: str, template: templates.Template) -> Rendered | Encoded:
     try:
-        row = chats.read(json.loads(line))
-    except ValueError as error:
+        raw = json.loads(line)
+        json.dumps(raw, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        broken = Finding("$", "not_unicode", str(error), "text in UTF-8", "Save the file as UTF-8.")
+        return Rendered(number, "", (), (broken,))
+    except (ValueError, RecursionError) as error:
         broken = Finding("$", "not_json", str(error), "one JSON object per line", "Mend the line.")
         return Rendered(number, "", (), (broken,))
+    row = chats.read(raw)
     if row.findings:
         return Rendered(number, "", (), tuple(row.findings))
     if isinstance(row, Completion):

@@ -10,10 +10,8 @@ from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.metrics import checkpoint_metrics
 from workers.trainer.preparation import Run, Stopped, prepare
-from workers.trainer.report import Emit
+from workers.trainer.report import DONE, STOPPED, Emit
 from workers.trainer.schedule import learning_rate, rows_of_step
-
-DONE, ERROR, STOPPED = 0, 1, 3
 
 
 def main(directory: Path, lifeline: Lifeline, emit: Emit) -> int:

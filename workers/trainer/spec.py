@@ -66,7 +66,9 @@ def load(directory: Path) -> Spec:
         ) from error
 
 
-def _parse(raw: dict[str, Any]) -> Spec:
+def _parse(raw: Any) -> Spec:
+    if not isinstance(raw, dict):
+        raise TypeError("not a JSON object")
     if raw.get("method", "supervised") != "supervised":
         raise Failure("method_unsupported", f"This trainer knows the method supervised, not {raw['method']!r}.")
     return Spec(
