@@ -8,6 +8,7 @@ from app.config import Settings
 from app.core.hyperparameters import LIMITS
 from app.core.states import diagram
 from app.dialects.openai.hyperparameters import HyperparametersSchema
+from workers.backends.child import ALLOWED
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -47,6 +48,11 @@ def test_every_hyperparameter_is_explained_under_its_wire_name():
     explained = set(re.findall(r"^\| `([a-z_]+)` \|", README, flags=re.MULTILINE))
     assert len(wire) == len(LIMITS)
     assert wire <= explained
+
+
+def test_what_a_trainer_sees_is_listed():
+    paragraph = README.split("it gets only:")[1].split("##")[0]
+    assert tuple(re.findall(r"`([A-Z_]+)`", paragraph)) == ALLOWED
 
 
 def test_every_setting_of_the_example_exists():

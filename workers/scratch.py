@@ -33,5 +33,15 @@ def sweep() -> None:
         return
     for path in _root().iterdir():
         *_, host, pid = path.name.rsplit(".", 2)
-        if host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from app import queue
+from app import logs, queue
 from app.blobs import StorageError
 from app.config import Settings, require
 from app.core.errors import JobFailed, Unavailable
@@ -178,32 +178,39 @@ def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> None:
 
     Raises JobFailed after a failed job was recorded, so that the task shows as failed.
     """
+    with logs.bound(job_id=job_id):
+        ended = _serve(job_id, ready, stage)
+    if ended is not None and ended.status is Status.FAILED:
+        raise JobFailed(f"{job_id}: {(ended.error or {}).get('message')}")
+
+
+def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> Job | None:
+    """The job as it is after this turn; None when there was no turn, or it was lost."""
     settings = require("database_url", "redis_url", "storage_url")
     claimed_at = time.monotonic()
     with transaction() as conn:
         job = leases.claim(conn, job_id, ready=ready, owner=_owner(), lease_seconds=settings.lease_seconds)
     if job is None:
-        log.info("message dropped: not ready, or another worker has it", extra={"job_id": job_id})
-        return
-    log.info("claimed, attempt %d", job.attempt, extra={"job_id": job_id})
+        log.info("message dropped: not ready, or another worker has it")
+        return None
+    log.info("claimed, attempt %d", job.attempt)
     queue.dispatch(ready, job.queue)
     try:
         with Lease(job, settings, claimed_at) as lease:
             ended = lease.finish(_ending(lease, stage))
     except LeaseLost:
-        log.warning("lease lost: another attempt has the job", extra={"job_id": job_id})
-        return
+        log.warning("lease lost: another attempt has the job")
+        return None
     except (Surrendered, StorageError, Unavailable) as error:
-        log.warning("surrendered: %s", error, extra={"job_id": job_id})
+        log.warning("surrendered: %s", error)
         _surrender(job)
-        return
+        return None
     except Exception:
         _surrender(job)
         raise
-    log.info("turn ended, job is %s", ended.status, extra={"job_id": job_id})
+    log.info("turn ended, job is %s", ended.status)
     queue.wake(ended)
-    if ended.status is Status.FAILED:
-        raise JobFailed(f"{job_id}: {(ended.error or {}).get('message')}")
+    return ended
 
 
 def _ending(lease: Lease, stage: Callable[[Lease], Ending]) -> Ending:
@@ -225,7 +232,7 @@ def _surrender(job: Job) -> None:
         with transaction() as conn:
             leases.surrender(conn, job)
     except Unavailable as error:
-        log.warning("not surrendered, the lease will lapse: %s", error.message, extra={"job_id": job.id})
+        log.warning("not surrendered, the lease will lapse: %s", error.message)
 
 
 def _owner() -> str:

@@ -32,5 +32,6 @@ def _command(model: models.Base | models.Tuned) -> str:
         return shlex.join(["vllm", "serve", weights, "--served-model-name", model.name])
     rank = next((rank for rank in VLLM_RANKS if rank >= chosen.get("lora_rank", 16)), VLLM_RANKS[-1])
     source = model.base.source if model.base else model.job.spec["base"]
+    base = ["vllm", "serve", source, "--served-model-name", model.job.spec["base"]]
     lora = ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{model.name}={weights}"]
-    return shlex.join(["vllm", "serve", source, *lora])
+    return shlex.join([*base, *lora])

@@ -1,7 +1,10 @@
 """A held job: heartbeats, orders, endings, and what a lost or stopped worker leaves behind."""
 
+import json
+import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 
@@ -12,11 +15,12 @@ from app.core.errors import JobFailed
 from app.core.job import Job, NewEvent
 from app.core.orders import Signal
 from app.core.states import Outcome, Status
+from app.logs import JsonFormatter
 from app.store import jobs, leases
 from app.store.db import transaction
 from tests.services import eventually
 from tests.store.conftest import PROJECT, now, queued
-from workers import supervision
+from workers import scratch, supervision
 from workers.supervision import Ending, Lease, Stopped, Surrendered, serve
 
 
@@ -161,3 +165,23 @@ def test_events_of_a_stage_are_numbered_on(new_job):
 def test_no_heartbeat_is_left_running(new_job):
     served(new_job, done)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lease")]
+
+
+def test_every_line_that_is_logged_in_a_turn_names_the_job(new_job):
+    lines: list[str] = []
+
+    def stage(lease: Lease) -> Ending:
+        lines.append(JsonFormatter().format(logging.makeLogRecord({"msg": "from within"})))
+        return Ending()
+
+    served(new_job, stage)
+    assert json.loads(lines[0])["job_id"] == new_job.id
+
+
+def test_scratch_of_a_worker_that_died_goes_and_that_of_a_living_one_stays(new_job):
+    with scratch.directory(new_job) as ours:
+        dead = ours.with_name(f"{new_job.id}.a9.{socket.gethostname()}.{2**22 + 1}")
+        dead.mkdir()
+        scratch.sweep()
+        assert ours.is_dir()
+        assert not dead.exists()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,16 @@ def waiting_job(key_id) -> Job:
     with transaction() as conn:
         file = files.insert(
             conn,
-            File(names.file_id(), PROJECT, "train.jsonl", "fine-tune", written.size, written.sha256, path, None),
+            File(
+                names.file_id(),
+                PROJECT,
+                "train.jsonl",
+                "fine-tune",
+                written.size,
+                written.sha256,
+                path,
+                datetime.now(UTC),
+            ),
         )
     job = made(key_id, base="tuneyard-tiny", training_file=file.id, method="supervised", seed=1)
     return finished(claimed(job), Outcome.DONE, result={"hyperparameters": HYPERPARAMETERS})

@@ -1,6 +1,1 @@
-"""Training backends by name."""
-
-from workers.backends.base import Backend
-from workers.backends.local import Local
-
-BACKENDS: dict[str, type[Backend]] = {"local": Local}
+"""Training backends: ways to run a job directory."""
