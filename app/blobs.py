@@ -138,6 +138,15 @@ class Directory:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
+    def has_tree(self, prefix: str) -> bool:
+        """Whether a directory is published under a prefix.
+
+        Raises StorageError when storage itself is away, which must never look like an empty one.
+        """
+        if not self.root.is_dir():
+            raise StorageError(f"{self.root} is not there")
+        return self.path(prefix).is_dir()
+
     def fetch_tree(self, prefix: str, target: Path) -> None:
         """Copy a published directory to a local one.
 
@@ -166,10 +175,13 @@ class Directory:
     def link(self, prefix: str, to: str) -> None:
         """Let `prefix` show what lies at `to`; repeated, it changes nothing."""
         path, target = self.path(prefix), self.path(to)
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-        partial.symlink_to(os.path.relpath(target, path.parent))
-        partial.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.symlink_to(os.path.relpath(target, path.parent))
+            partial.replace(path)
+        except OSError as error:
+            raise StorageError(f"{prefix} cannot be linked: {error.strerror}") from error
 
     def ping(self) -> None:
         """Write and remove a probe.

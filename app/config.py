@@ -44,9 +44,7 @@ class Settings:
     answers: int = _setting(20, "validation prompts answered by base and tuned model at the end of a job")
     max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
     max_body_kb: int = _setting(1024, "largest JSON body; KB")
-    result_files: str = _setting(
-        "base64", "result files over the API: `base64`, as OpenAI serves them, or `plain`"
-    )
+    result_files: str = _setting("base64", "result files over the API: `base64`, as OpenAI serves them, or `plain`")
     strict_status: bool = _setting(False, "show a paused job as `queued`, for clients with a closed list of states")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
 

@@ -99,17 +99,19 @@ def dispatch(status: Status, queue: str) -> None:
         log.warning("not woken: %s", error.message)
         return
     for job in woken:
-        _send(job)
+        if not _send(job):
+            return  # each try may take seconds, and the clock will send the rest
 
 
-def _send(job: Job) -> None:
+def _send(job: Job) -> bool:
     queue = celery_queue(job.status, job.queue)
     try:
         _sender().send_task(TASKS[job.status], args=[job.id], task_id=job.task_id, queue=queue)
     except OperationalError as error:
         log.warning("broker down, left to the clock: %s", error, extra={"job_id": job.id})
-    else:
-        log.info("woken for %s", queue, extra={"job_id": job.id})
+        return False
+    log.info("woken for %s", queue, extra={"job_id": job.id})
+    return True
 
 
 def revoke(job: Job) -> None:

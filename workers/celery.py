@@ -53,7 +53,7 @@ def _on_task_end(**_: Any) -> None:
 
 def _prepare() -> None:
     """Keep a standby trainer in the pool children of workers that train."""
-    if serves_training() and not supervision.shutting_down.is_set():
+    if serves_training() and not supervision.shutting_down.value:
         training.backend().prepare()
 
 
@@ -64,4 +64,4 @@ def serves_training() -> bool:
 
 @worker_shutting_down.connect
 def _on_shutdown(**_: Any) -> None:
-    supervision.shutting_down.set()
+    supervision.shutting_down.value = 1

@@ -29,10 +29,13 @@ def tick(settings: Settings) -> None:
 
 def take_back(settings: Settings) -> None:
     """Take back jobs whose workers fell silent."""
-    with transaction() as conn:
-        lost = leases.take_back(conn, retry_seconds=settings.retry_seconds)
-    for job in lost:
-        log.warning("taken back from a lost worker, job is %s", job.status, extra={"job_id": job.id})
+    lost = True
+    while lost:
+        with transaction() as conn:
+            taken = leases.take_back(conn, retry_seconds=settings.retry_seconds)
+        for job in taken:
+            log.warning("taken back from a lost worker, job is %s", job.status, extra={"job_id": job.id})
+        lost = len(taken) == leases.TAKEN_BACK_AT_A_TIME
 
 
 def refill(settings: Settings) -> None:

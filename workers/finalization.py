@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import logging
 from collections.abc import Iterable
 from typing import Any
 
-from app.blobs import storage
+from app.blobs import StorageError, storage
+from app.core.errors import Unavailable
 from app.core.job import Event, Job, Model, NewEvent
 from app.core.states import Status
 from app.store import events, models
@@ -28,10 +30,16 @@ RESULT_COLUMNS = {
 """Column of the result file, and the metric it shows; the first five are the documented ones."""
 
 
+log = logging.getLogger(__name__)
+
+
 def finalize(job_id: str) -> None:
     """Publish what a trained job made, if it is free."""
     serve(job_id, Status.FINALIZING, _finalize)
-    link_published()
+    try:
+        link_published()
+    except (StorageError, Unavailable) as error:
+        log.warning("not linked, left to the clock: %s", error)
 
 
 def _finalize(lease: Lease) -> Ending:
@@ -107,6 +115,9 @@ def link_published() -> None:
     with transaction() as conn:
         published = models.unlinked(conn)
     for model in published:
-        storage().link(f"models/{model.project_id}/{model.name}", model.path)
+        link = f"models/{model.project_id}/{model.name}"
+        storage().link(link, model.path)
         with transaction() as conn:
-            models.linked(conn, model.name)
+            stands = models.linked(conn, model.name)
+        if not stands:
+            storage().delete_tree(link)

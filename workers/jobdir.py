@@ -4,17 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.blobs import StorageError, storage
+from app.blobs import storage
 from app.config import settings
 from app.core import catalogue, names
 from app.core.errors import JobFailed
 from app.core.hyperparameters import BaseModel
-from app.core.job import Checkpoint, File, Job
+from app.core.job import File, Job
 from app.store import checkpoints, files
 from app.store.db import transaction
 
 ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
 """Which file of the job becomes which file of the directory."""
+
+FETCHED = 2
 
 
 def base_model(job: Job) -> BaseModel:
@@ -77,16 +79,14 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
 
 
-def fetch_checkpoint(job: Job, directory: Path) -> Checkpoint | None:
-    """Put the newest readable checkpoint of earlier attempts in its place; None when there is none."""
+def fetch_checkpoints(job: Job, directory: Path) -> None:
+    """Put the newest two checkpoints of earlier attempts in their places: the trainer takes the newest sound one.
+
+    Raises StorageError when storage is away.
+    """
     with transaction() as conn:
         known = checkpoints.resumable(conn, job.id)
-    for checkpoint in known:
+    for checkpoint in [found for found in known if storage().has_tree(found.path)][:FETCHED]:
         target = directory / "checkpoints" / f"step-{checkpoint.step}"
         target.parent.mkdir(exist_ok=True)
-        try:
-            storage().fetch_tree(checkpoint.path, target)
-        except StorageError:
-            continue
-        return checkpoint
-    return None
+        storage().fetch_tree(checkpoint.path, target)

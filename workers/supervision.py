@@ -28,10 +28,15 @@ from app.store.db import transaction
 from app.store.leases import LeaseLost
 
 TRUSTED_SHARE_OF_LEASE = 5 / 6
-FINISH_RETRY_SECONDS = 0.5
+WRITE_RETRY_SECONDS = 0.5
+DRAIN_SECONDS = 18.0
+"""A drain that takes longer gives up its last checkpoint: hosts send SIGKILL 30 s after SIGTERM."""
 
-shutting_down = multiprocessing.Event()
-"""Set in the Celery parent when the worker shuts down; made before the fork, so every pool child sees it."""
+shutting_down = multiprocessing.RawValue("b", 0)
+"""Becomes 1 in the Celery parent when the worker shuts down; made before the fork, so every pool child sees it.
+
+A bare byte: a lock would stay shut for ever when a child is killed while it holds it.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +73,9 @@ class Lease:
         self._desired = job.desired
         self._lost = False
         self._terminated = False
+        self._drained_since: float | None = None
         self._seq = 0
+        self._appending = threading.Lock()
         self.until = claimed_at + settings.lease_seconds * TRUSTED_SHARE_OF_LEASE
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease {job.id}", daemon=True)
@@ -90,11 +97,15 @@ class Lease:
 
     def order(self) -> Order:
         """What the stage must do now, and until when it may go on without asking again."""
-        if self._lost or self._desired is Desired.CANCEL or time.monotonic() >= self.until:
+        now = time.monotonic()
+        if self._drained_since is None and (self._terminated or shutting_down.value):
+            self._drained_since = now
+        if self._lost or self._desired is Desired.CANCEL or now >= self.until:
             return Order(Signal.KILL, self.until)
-        if self._terminated or shutting_down.is_set() or self._desired is Desired.PAUSE:
-            return Order(Signal.STOP, self.until)
-        return Order(Signal.GO, self.until)
+        if self._drained_since is not None:
+            late = now - self._drained_since > DRAIN_SECONDS
+            return Order(Signal.KILL if late else Signal.STOP, self.until)
+        return Order(Signal.STOP if self._desired is Desired.PAUSE else Signal.GO, self.until)
 
     def go_on(self) -> None:
         """Raise Stopped when the stage is no longer wanted here; for stages that are safe to repeat."""
@@ -107,8 +118,9 @@ class Lease:
         Raises LeaseLost.
         """
         if new:
-            self.persist(lambda: self._append(new))
-            self._seq += len(new)
+            with self._appending:  # a stage may report from two threads, and a number is taken once
+                self.persist(lambda: self._append(new))
+                self._seq += len(new)
 
     def _append(self, new: Sequence[NewEvent]) -> None:
         with transaction() as conn:
@@ -151,7 +163,7 @@ class Lease:
             except Unavailable:
                 if time.monotonic() >= self.until:
                     raise LeaseLost(self.job.id) from None
-                self._done.wait(FINISH_RETRY_SECONDS)
+                self._done.wait(WRITE_RETRY_SECONDS)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         self._terminated = True
@@ -194,9 +206,9 @@ def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> Job 
         log.info("message dropped: not ready, or another worker has it")
         return None
     log.info("claimed, attempt %d", job.attempt)
-    queue.dispatch(ready, job.queue)
     try:
         with Lease(job, settings, claimed_at) as lease:
+            queue.dispatch(ready, job.queue)
             ended = lease.finish(_ending(lease, stage))
     except LeaseLost:
         log.warning("lease lost: another attempt has the job")

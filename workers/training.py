@@ -1,16 +1,16 @@
 """train: run the job's backend, publish what it makes, record how it ended."""
 
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from app.blobs import storage
 from app.config import Settings, settings
 from app.core import names
-from app.core.job import Checkpoint, NewEvent
+from app.core.job import Checkpoint, Job, NewEvent
 from app.core.orders import Order, Signal
 from app.core.states import Outcome, Status
 from app.store import checkpoints, leases
@@ -45,21 +45,30 @@ def train(job_id: str) -> None:
 
 
 def _train(lease: Lease, chosen: Backend) -> Ending:
+    publisher = ThreadPoolExecutor(1, "publish")
+    try:
+        with scratch.directory(lease.job) as directory:
+            return _run(lease, chosen, directory, publisher)
+    finally:
+        publisher.shutdown(wait=False, cancel_futures=True)
+
+
+def _run(lease: Lease, chosen: Backend, directory: Path, publisher: ThreadPoolExecutor) -> Ending:
     job = lease.job
-    with scratch.directory(job) as directory, ThreadPoolExecutor(1, "publish") as publisher:
-        jobdir.fetch_rows(job, directory)
-        jobdir.write_spec(job, directory, hyperparameters=job.result["hyperparameters"])
-        jobdir.fetch_checkpoint(job, directory)
-        lease.go_on()
-        run = Run(lease, directory, publisher)
-        try:
-            outcome = chosen.run(directory, run.report)
-        except TrainerLost as error:
-            raise Surrendered(str(error)) from error
-        if outcome is Outcome.STOPPED:
-            run.settle()
-            raise Stopped
-        return run.ending()
+    jobdir.fetch_rows(job, directory)
+    jobdir.write_spec(job, directory, hyperparameters=job.result["hyperparameters"])
+    jobdir.fetch_checkpoints(job, directory)
+    lease.go_on()
+    run = Run(lease, directory, publisher)
+    try:
+        outcome = chosen.run(directory, run.report)
+    except TrainerLost as error:
+        run.let_go()
+        raise Surrendered(str(error)) from error
+    if outcome is Outcome.STOPPED:
+        run.let_go()
+        raise Stopped
+    return run.ending()
 
 
 class Run:
@@ -70,6 +79,7 @@ class Run:
         self._directory = directory
         self._publisher = publisher
         self._published: list[Future[None]] = []
+        self._newest_step = 0
         self._last: dict[str, Line] = {}
 
     def report(self, lines: Sequence[Line]) -> Order:
@@ -84,35 +94,48 @@ class Run:
 
     def _take(self, line: Line) -> None:
         if line["type"] == "started":
-            self._lease.persist(lambda: self._freeze(line["environment"]))
+            self._lease.persist(lambda: self._start(line))
         elif line["type"] in ("progress", "metrics"):
             known = self._lease.progress or {}
             self._lease.progress = known | {name: line[name] for name in PROGRESS if line.get(name) is not None}
         elif line["type"] == "checkpoint":
-            self._published.append(self._publisher.submit(self._publish, line))
+            self._take_checkpoint(line)
 
-    def _freeze(self, environment: Mapping[str, Any]) -> None:
+    def _start(self, line: Line) -> None:
         with transaction() as conn:
-            leases.freeze_environment(conn, self._lease.job, environment)
+            leases.freeze_environment(conn, self._lease.job, line["environment"])
+            unusable = checkpoints.drop_beyond(conn, self._lease.job, line.get("resumed_from") or 0)
+        for old in unusable:
+            storage().delete_tree(old.path)
+
+    def _take_checkpoint(self, line: Line) -> None:
+        """Hold on to a checkpoint, since the trainer removes old ones, and publish it when its turn comes."""
+        held = self._directory / "publishing" / f"{len(self._published)}"
+        try:
+            shutil.copytree(self._directory / line["path"], held, copy_function=os.link)
+        except (shutil.Error, FileNotFoundError):
+            shutil.rmtree(held, ignore_errors=True)
+            return  # superseded already
+        self._newest_step = line["step"]
+        self._published.append(self._publisher.submit(self._publish, line, held))
 
     def _event(self, line: Line) -> NewEvent | None:
         if line["type"] == "metrics":
             return metrics_event(line)
         if line["type"] == "started":
-            return _started_event(line, attempt=self._lease.job.attempt)
+            return _started_event(line, self._lease.job)
         if line["type"] == "warning":
             return NewEvent(
                 line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}"
             )
         return None
 
-    def _publish(self, line: Line) -> None:
+    def _publish(self, line: Line, held: Path) -> None:
         """Store a checkpoint, then make it known; runs beside the training."""
-        job = self._lease.job
-        source = self._directory / line["path"]
-        if not source.is_dir():
-            return  # superseded on disk before its turn came
-        step = line["step"]
+        job, step = self._lease.job, line["step"]
+        if line["kind"] == "resume" and step < self._newest_step:
+            shutil.rmtree(held)
+            return  # a newer one waits already
         checkpoint = Checkpoint(
             id=names.checkpoint_id(),
             job_id=job.id,
@@ -125,7 +148,8 @@ class Run:
             metrics={name: value for name, value in line.get("metrics", {}).items() if value is not None},
             created_at=job.created_at,
         )
-        storage().put_tree(checkpoint.path, source)
+        storage().put_tree(checkpoint.path, held)
+        shutil.rmtree(held)
         self._lease.persist(lambda: self._record(checkpoint))
 
     def _record(self, checkpoint: Checkpoint) -> None:
@@ -138,6 +162,11 @@ class Run:
             self._lease.append([NewEvent(message, data=data, once=f"checkpoint:{recorded.step}")])
         for old in superseded:
             storage().delete_tree(old.path)
+
+    def let_go(self) -> None:
+        """Wait until the checkpoints made so far are published, unless the run was to end at once."""
+        if self._lease.order().signal is not Signal.KILL:
+            self.settle()
 
     def settle(self) -> None:
         """Wait until every checkpoint is published.
@@ -176,13 +205,9 @@ def metrics_event(line: Line) -> NewEvent:
     return NewEvent(message, type="metrics", data=values, once=f"step:{line['step']}")
 
 
-def _started_event(line: Line, *, attempt: int) -> NewEvent | None:
+def _started_event(line: Line, job: Job) -> NewEvent | None:
     if line.get("resumed_from") is not None:
-        return NewEvent(f"Resumed from the checkpoint at step {line['resumed_from']}", data={"attempt": attempt})
-    if attempt > FIRST_TRAINING_ATTEMPT:
-        return NewEvent("Training started from the first step", data={"attempt": attempt})
+        return NewEvent(f"Resumed from the checkpoint at step {line['resumed_from']}", data={"attempt": job.attempt})
+    if job.environment is not None:
+        return NewEvent("Training starts again from the first step", data={"attempt": job.attempt})
     return None
-
-
-FIRST_TRAINING_ATTEMPT = 2
-"""Validation is a job's first attempt."""

@@ -68,6 +68,7 @@ def _inspect(lease: Lease, directory: Path) -> dict[str, dict[str, Any]]:
                 if line["type"] == "inspected":
                     counted[roles[line["file"]]] = line
         if child.wait() != 0:
+            lease.go_on()
             raise Surrendered(f"counting tokens ended with {child.wait()}: {child.last_words()}")
     finally:
         child.kill()
@@ -86,7 +87,12 @@ def _ending(lease: Lease, reports: Mapping[str, Report], counts: Mapping[str, An
     """Store the report, warn of what was odd, and end the stage well or with OpenAI's error."""
     file = _report_file(lease.job, reports, counts)
     warnings = [
-        NewEvent(warning.message, level="warn", data={"file": lease.job.spec[role], **warning.as_dict()})
+        NewEvent(
+            warning.message,
+            level="warn",
+            data={"file": lease.job.spec[role], **warning.as_dict()},
+            once=f"validation:{role}:{warning.code}:{warning.message[:100]}",
+        )
         for role, report in reports.items()
         for warning in report.warnings
     ]

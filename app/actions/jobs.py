@@ -98,7 +98,7 @@ def _base_model(name: str) -> BaseModel:
 
 
 def _refuse_unusable_file(conn: Connection[Row], caller: Caller, file_id: str, param: str) -> None:
-    file = files.find(conn, caller.project_id, file_id)
+    file = files.hold(conn, caller.project_id, file_id)
     if file is None:
         raise Invalid(f"No such File object: {file_id}", param=param)
     if file.purpose != "fine-tune":

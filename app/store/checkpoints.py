@@ -46,6 +46,22 @@ def record(conn: Connection[Row], job: Job, new: Checkpoint) -> Checkpoint:
     return recorded
 
 
+def drop_beyond(conn: Connection[Row], job: Job, step: int) -> list[Checkpoint]:
+    """Forget the checkpoints behind the step that an attempt really goes on from: they turned out to be unusable.
+
+    Raises LeaseLost.
+    """
+    held = conn.execute(f"select id from jobs where {FENCE} for share", fence(job)).fetchone()
+    if held is None:
+        raise LeaseLost(job.id)
+    return rows.many(
+        conn,
+        Checkpoint,
+        f"delete from checkpoints where job_id = %(job)s and step > %(step)s returning {COLUMNS}",
+        {"job": job.id, "step": step},
+    )
+
+
 def prune(conn: Connection[Row], job: Job) -> list[Checkpoint]:
     """Forget the checkpoints that are superseded and return them, so that their bytes can go.
 

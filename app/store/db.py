@@ -1,6 +1,7 @@
 """Connections to Postgres: one pool per process, opened on first use, so after any fork."""
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,23 +17,40 @@ from app.core.errors import Unavailable
 
 Row = dict[str, Any]
 
+PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 10_000,
+    "options": "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s",
+}
+"""A process that is frozen or cut off inside a transaction must not keep its row from the others."""
+
+_opening = threading.Lock()
 _pools: dict[int, ConnectionPool[Connection[Row]]] = {}
 
 
 def _pool() -> ConnectionPool[Connection[Row]]:
     """The pool of this process; a pool that was opened before a fork is the parent's and stays untouched."""
     pid = os.getpid()
-    if pid not in _pools:
-        _pools[pid] = ConnectionPool(
-            require("database_url").database_url,
-            kwargs={"row_factory": dict_row, "connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5},
-            min_size=1,
-            max_size=16,
-            timeout=10,
-            open=True,
-            check=ConnectionPool.check_connection,
-        )
-    return _pools[pid]
+    if pid in _pools:
+        return _pools[pid]
+    with _opening:
+        if pid not in _pools:
+            _pools[pid] = _open()
+        return _pools[pid]
+
+
+def _open() -> ConnectionPool[Connection[Row]]:
+    return ConnectionPool(
+        require("database_url").database_url,
+        kwargs={"row_factory": dict_row, **PATIENCE},
+        min_size=1,
+        max_size=16,
+        timeout=10,
+        open=True,
+        check=ConnectionPool.check_connection,
+    )
 
 
 def close() -> None:

@@ -45,6 +45,16 @@ def find(conn: Connection[Row], project_id: str, file_id: str) -> File | None:
     )
 
 
+def hold(conn: Connection[Row], project_id: str, file_id: str) -> File | None:
+    """The file of a project, or None; it cannot be deleted before this transaction has ended."""
+    return rows.one(
+        conn,
+        File,
+        f"select {COLUMNS} from files where id = %(id)s and project_id = %(project)s and deleted_at is null for share",
+        {"id": file_id, "project": project_id},
+    )
+
+
 def of_job(conn: Connection[Row], file_id: str) -> File | None:
     """The file that a job was created with, deleted since or not: an accepted job keeps its data."""
     return rows.one(conn, File, f"select {COLUMNS} from files where id = %(id)s", {"id": file_id})
@@ -89,7 +99,7 @@ def purgeable(conn: Connection[Row], *, limit: int = 100) -> list[File]:
         select {COLUMNS} from files f
          where deleted_at is not null and path <> ''
            and not exists (select from jobs j where j.project_id = f.project_id
-                  and j.status not in ('succeeded', 'failed', 'cancelled')
+                  and j.finished_at is null
                   and f.id in (j.spec->>'training_file', j.spec->>'validation_file'))
          limit %(limit)s
         """,

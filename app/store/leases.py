@@ -13,6 +13,7 @@ from app.store.jobs import COLUMNS, maybe, several
 
 FENCE = "id = %(id)s and attempt = %(attempt)s and lease_owner = %(owner)s"
 LOSSES_ALLOWED = 3
+TAKEN_BACK_AT_A_TIME = 100
 
 
 class LeaseLost(Exception):
@@ -131,7 +132,7 @@ def take_back(conn: Connection[Row], *, retry_seconds: float) -> list[Job]:
         conn,
         f"""
         with x as (select id from jobs where lease_owner is not null and lease_until <= clock_timestamp()
-                    order by lease_until limit 100 for update skip locked)
+                    order by lease_until limit %(most)s for update skip locked)
         update jobs j set
           status = case when desired = 'cancel' then 'cancelled' when crashes + 1 > %(allowed)s then 'failed'
                         when status = 'running' then case desired when 'pause' then 'paused' else 'queued' end
@@ -148,5 +149,5 @@ def take_back(conn: Connection[Row], *, retry_seconds: float) -> list[Job]:
          from x where j.id = x.id and j.lease_until <= clock_timestamp()
         returning {", ".join("j." + name for name in COLUMNS.split(", "))}
         """,
-        {"allowed": LOSSES_ALLOWED, "retry": retry_seconds},
+        {"allowed": LOSSES_ALLOWED, "retry": retry_seconds, "most": TAKEN_BACK_AT_A_TIME},
     )

@@ -25,6 +25,7 @@ def migrate() -> list[str]:
     """
     names = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
     with transaction() as conn:
+        conn.execute("set local lock_timeout = 0")
         conn.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
         conn.execute(
             "create table if not exists migrations (name text primary key, "

@@ -73,9 +73,10 @@ def unlinked(conn: Connection[Row]) -> list[Model]:
     )
 
 
-def linked(conn: Connection[Row], name: str) -> None:
-    """Note that the link under `models/` stands."""
-    conn.execute("update models set linked_at = clock_timestamp() where name = %s", (name,))
+def linked(conn: Connection[Row], name: str) -> bool:
+    """Note that the link under `models/` stands; False when the model was deleted meanwhile."""
+    query = "update models set linked_at = clock_timestamp() where name = %s and deleted_at is null"
+    return conn.execute(query, (name,)).rowcount == 1
 
 
 def purgeable(conn: Connection[Row]) -> list[Model]:

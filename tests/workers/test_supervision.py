@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -129,11 +130,11 @@ def test_the_handler_of_sigterm_is_put_back(new_job):
 
 def test_a_shutdown_of_the_worker_reaches_the_stage(new_job):
     def stage(lease: Lease) -> Ending:
-        supervision.shutting_down.set()
+        supervision.shutting_down.value = 1
         try:
             lease.go_on()
         finally:
-            supervision.shutting_down.clear()
+            supervision.shutting_down.value = 0
         raise AssertionError("not reached")
 
     assert served(new_job, stage).status is Status.VALIDATING_FILES
@@ -185,3 +186,29 @@ def test_scratch_of_a_worker_that_died_goes_and_that_of_a_living_one_stays(new_j
         scratch.sweep()
         assert ours.is_dir()
         assert not dead.exists()
+
+
+def test_events_reported_from_two_threads_are_all_kept(new_job):
+    def stage(lease: Lease) -> Ending:
+        with ThreadPoolExecutor(2) as threads:
+            for number in range(60):
+                threads.submit(lease.append, [NewEvent(f"event {number}")])
+        return Ending()
+
+    served(new_job, stage)
+    with transaction() as conn:
+        row = conn.execute(
+            "select count(*) as n from job_events where job_id = %s and message like 'event %%'", (new_job.id,)
+        ).fetchone()
+    assert row == {"n": 60}
+
+
+def test_a_drain_that_takes_too_long_ends_at_once(new_job, monkeypatch):
+    monkeypatch.setattr(supervision, "DRAIN_SECONDS", -1.0)
+
+    def stage(lease: Lease) -> Ending:
+        os.kill(os.getpid(), signal.SIGTERM)
+        eventually(lambda: lease.order().signal is Signal.KILL)
+        raise Stopped
+
+    assert served(queued(new_job), stage).status is Status.QUEUED

@@ -20,6 +20,7 @@ from app.store.db import transaction
 from tests.services import eventually
 from tests.store.conftest import PROJECT, claimed, finished, made, now
 from workers import scratch, training
+from workers.backends import local
 from workers.backends.base import Report, TrainerLost
 from workers.supervision import serve
 
@@ -178,10 +179,10 @@ def test_epoch_checkpoints_are_told_and_resume_points_are_not(waiting_job):
 
 
 def test_superseded_checkpoints_leave_storage(waiting_job):
-    job = trained(waiting_job, Scripted([STARTED, *map(checkpoint_line, (1, 2, 3)), DONE]))
-    assert known(job) == [3, 2]
+    job = trained(waiting_job, Scripted([STARTED, *(checkpoint_line(step, "epoch") for step in (1, 2, 3, 4)), DONE]))
+    assert known(job) == [4, 3, 2]
     root = storage().path(f"jobs/{job.id}/a{job.attempt}")
-    assert sorted(path.name for path in root.glob("step-*")) == ["step-2", "step-3"]
+    assert sorted(path.name for path in root.glob("step-*")) == ["step-2", "step-3", "step-4"]
 
 
 def test_nothing_is_left_in_the_scratch_directory(waiting_job):
@@ -206,3 +207,33 @@ def test_a_checkpoint_that_cannot_be_stored_gives_the_job_back(waiting_job):
 def test_trainers_of_one_machine_share_its_cores(asked, concurrency, cores, found):
     chosen = Settings(trainer_threads=asked, trainer_concurrency=concurrency)
     assert training.threads(chosen, cores=cores) == found
+
+
+def test_checkpoints_behind_the_one_that_a_run_goes_on_from_are_forgotten(waiting_job):
+    job = trained(
+        waiting_job, Scripted([STARTED, checkpoint_line(2), checkpoint_line(3, "epoch")], TrainerLost("killed"))
+    )
+    eventually(lambda: 3 in known(waiting_job))
+    due(job)
+    trained(now(job), Scripted([{**STARTED, "resumed_from": None}, DONE]))
+    assert known(job) == []
+
+
+def test_a_disk_that_is_full_is_not_the_jobs_fault():
+    last = {"error": {"code": "storage_full", "message": "No space left"}}
+
+    class Ended:
+        def wait(self) -> int:
+            return 1
+
+    with pytest.raises(TrainerLost):
+        local._verdict(Ended(), last, asked_to_stop=False)
+
+
+@pytest.mark.parametrize("code", [3, 0, -15])
+def test_a_trainer_that_ends_because_it_was_asked_to_is_no_loss(code):
+    class Ended:
+        def wait(self) -> int:
+            return code
+
+    assert local._verdict(Ended(), {}, asked_to_stop=True) is Outcome.STOPPED

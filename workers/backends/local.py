@@ -1,6 +1,7 @@
 """The local backend: the trainer is a child process of this worker; it is fed leases and read line by line."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from workers.backends.child import Child
 BATCH_SECONDS = 0.25
 BATCH_LINES = 100
 STOPPED_EXIT = 3
+NOT_THE_JOBS_FAULT = ("storage_full",)
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Local:
 def _follow(child: Child, report: Report) -> Outcome:
     last: dict[str, Any] = {}
     asked_to_stop = False
+    _feed(child, report(()))
     while not child.ended:
         lines = child.read(seconds=BATCH_SECONDS, most=BATCH_LINES)
         order = report(lines)
@@ -69,7 +72,7 @@ def _follow(child: Child, report: Report) -> Outcome:
             asked_to_stop = True
             child.terminate()
         _feed(child, order)
-    return _verdict(child, last, report(()))
+    return _verdict(child, last, asked_to_stop=asked_to_stop or report(()).signal is not Signal.GO)
 
 
 def _feed(child: Child, order: Order) -> None:
@@ -79,13 +82,16 @@ def _feed(child: Child, order: Order) -> None:
         log.debug("the trainer has closed its input")
 
 
-def _verdict(child: Child, last: dict[str, Line], order: Order) -> Outcome:
+def _verdict(child: Child, last: dict[str, Line], *, asked_to_stop: bool) -> Outcome:
+    """How the run ended; one that was asked to stop may have gone before it had a checkpoint, or signal handlers."""
     code = child.wait()
     if "error" in last:
         error = last["error"]
+        if error["code"] in NOT_THE_JOBS_FAULT:
+            raise TrainerLost(error["message"])
         raise JobFailed(error["message"], code=error["code"], param=error.get("param"))
     if code == 0 and "done" in last:
         return Outcome.DONE
-    if code == STOPPED_EXIT and order.signal is not Signal.GO:
+    if asked_to_stop and code in (STOPPED_EXIT, 0, -signal.SIGTERM):
         return Outcome.STOPPED
     raise TrainerLost(f"the trainer ended with {code}: {child.last_words()}")

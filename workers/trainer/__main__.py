@@ -31,6 +31,7 @@ def main() -> int:
     emit = report.claim_stdout()
     try:
         if chosen.inspect:
+            lifeline.die_with_parent()
             inspection.hide_torch()
             inspection.inspect(chosen.job_dir, emit)
             return report.DONE

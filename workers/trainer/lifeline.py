@@ -16,7 +16,7 @@ from types import FrameType
 
 from workers.trainer.report import ORPHANED
 
-FIRST_LEASE_SECONDS = 60.0
+FIRST_LEASE_SECONDS = 10.0  # the supervisor writes its first `until` at once
 _LOOK_EVERY_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 1 << 16
 _PR_SET_PDEATHSIG = 1

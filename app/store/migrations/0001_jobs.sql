@@ -37,6 +37,8 @@ create table files (
 );
 create index files_page on files (project_id, created_at desc, id desc) where deleted_at is null;
 
+create index files_purgeable on files (id) where deleted_at is not null and path <> '';
+
 create table moves (a text not null, b text not null, primary key (a, b));
 insert into moves (a, b) values
     ('validating_files', 'queued'), ('validating_files', 'failed'), ('validating_files', 'cancelled'),
@@ -93,6 +95,9 @@ create index jobs_page on jobs (project_id, created_at desc, id desc);
 create index jobs_leased on jobs (id) where lease_owner is not null;
 create index jobs_waiting on jobs (status, queue, sort_key, id)
     where woken_at is null and lease_owner is null and status in ('validating_files', 'queued', 'finalizing');
+create index jobs_served on jobs (status, queue)
+    where lease_owner is null and status in ('validating_files', 'queued', 'finalizing');
+create index jobs_unfinished on jobs (project_id) where finished_at is null;
 create index jobs_woken on jobs (status, queue) where woken_at is not null;
 create index jobs_metadata on jobs using gin (metadata);
 create unique index jobs_idempotency on jobs (project_id, idem_key) where idem_key is not null;
@@ -128,6 +133,9 @@ create table checkpoints (
     unique (job_id, step)
 );
 
+create index checkpoints_named on checkpoints (name);
+create index checkpoints_resumable on checkpoints (job_id) where kind <> 'epoch';
+
 create table models (
     name text primary key,
     project_id text not null references projects,
@@ -141,6 +149,7 @@ create table models (
     deleted_at timestamptz
 );
 create index models_page on models (project_id, created_at desc) where deleted_at is null;
+create index models_purgeable on models (name) where deleted_at is not null and path <> '';
 create index models_unlinked on models (name) where linked_at is null and deleted_at is null;
 
 -- The guard: no move outside the table, no falling attempt.
