@@ -1,9 +1,11 @@
 PORT ?= 8000
 DATA_DIR ?= .data
+# As they were given: `$2` in a message is no variable of make's.
+override API_KEY := $(value API_KEY)
+override ASK := $(value ASK)
 export API_KEY ASK FAST KEEP
 
 SHELL = /bin/bash
-.SHELLFLAGS = -o pipefail -c
 SOURCES = app workers tests deploy
 FITS = import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
 PYTHON ?= $(shell for each in python3.12 python3.11 python3; do $$each -c '$(FITS)' 2>/dev/null && echo $$each && break; done)
@@ -34,7 +36,7 @@ bench: .venv/ready  ## the figures of the README, measured here
 	@test -n '$(PYTHON)' || { echo 'Tuneyard needs Python 3.11 or 3.12 with venv (Debian: apt install python3-venv)'; exit 1; }
 	@echo 'Setting up .venv with $(PYTHON); the first time this takes minutes'
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip --disable-pip-version-check install --progress-bar off \
+	@set -o pipefail; .venv/bin/python -m pip --disable-pip-version-check install --progress-bar off \
 	  torch==2.13.0 -e '.[trainer,embedded,dev]' | { grep --line-buffered -oE '$(NEWS)' || true; }
 	@touch $@
 

@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 def celery_settings(settings: Settings, *, socket_timeout: float) -> dict[str, Any]:
     """The Celery configuration that senders and workers share; `socket_timeout` in seconds."""
     queues = [TASKS[Status.VALIDATING_FILES], settings.train_queue, TASKS[Status.FINALIZING]]
-    configuration: dict[str, Any] = {
+    return {
         "broker_url": settings.redis_url,
+        "broker_use_ssl": tls_options(settings) or False,
         "result_backend": None,
         "task_ignore_result": True,
         "task_serializer": "json",
@@ -53,9 +54,13 @@ def celery_settings(settings: Settings, *, socket_timeout: float) -> dict[str, A
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
     }
-    if settings.redis_url.startswith("rediss://"):
-        configuration["broker_use_ssl"] = {"ssl_cert_reqs": settings.redis_ssl_cert_reqs}
-    return configuration
+
+
+def tls_options(settings: Settings) -> dict[str, str]:
+    """How a client checks the certificate of a `rediss://` server; nothing for `redis://`."""
+    if not settings.redis_url.startswith("rediss://"):
+        return {}
+    return {"ssl_cert_reqs": settings.redis_ssl_cert_reqs}
 
 
 @cache
@@ -68,15 +73,12 @@ def _sender() -> Celery:
 @cache
 def _redis() -> redis.Redis:
     settings = require("redis_url")
-    options: dict[str, Any] = {}
-    if settings.redis_url.startswith("rediss://"):
-        options["ssl_cert_reqs"] = settings.redis_ssl_cert_reqs
-    return redis.Redis.from_url(
-        settings.redis_url,
-        socket_timeout=SEND_TIMEOUT_SECONDS,
-        socket_connect_timeout=SEND_TIMEOUT_SECONDS,
-        **options,
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": SEND_TIMEOUT_SECONDS,
+        "socket_connect_timeout": SEND_TIMEOUT_SECONDS,
+        **tls_options(settings),
+    }
+    return redis.Redis.from_url(settings.redis_url, **options)
 
 
 def celery_queue(status: Status, queue: str) -> str:

@@ -1,24 +1,15 @@
 """`python -m app.embedded up`: run the whole stack in the foreground until it is interrupted."""
 
 import argparse
+import shlex
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from app.config import SettingsError, settings
-from app.embedded.processes import StackError
+from app.embedded.processes import StackError, interrupt_on_signals
 from app.embedded.stack import ROOT, Stack
-
-
-def interrupt_on_signals() -> None:
-    """Let every polite signal end the process as Ctrl-C does, even where a shell had Ctrl-C ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+from app.embedded.terminal import foreground
 
 
 def up(data_dir: Path, port: int, procfile: Path) -> None:
@@ -29,6 +20,9 @@ def up(data_dir: Path, port: int, procfile: Path) -> None:
             print(f"API key, shown this once and kept in {kept}: {stack.api_key}", flush=True)
         elif not settings().api_key:
             print(f"API key: the one kept in {kept}", flush=True)
+        if stack.flower_url:
+            print(f"Flower at {stack.flower_url}")
+        print(f"For `python -m app` in another shell: set -a; . {shlex.quote(str(stack.exports))}; set +a")
         print(f"Tuneyard ready at {stack.base_url}", flush=True)
         signal.pause()
 
@@ -43,7 +37,8 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     interrupt_on_signals()
     try:
-        up(given.data_dir, given.port, given.procfile)
+        with foreground():
+            up(given.data_dir, given.port, given.procfile)
     except (StackError, SettingsError) as error:
         print(f"tuneyard: {error}", file=sys.stderr)
         return 1

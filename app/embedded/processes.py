@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -38,6 +39,16 @@ class Program:
     directory: Path
     user: str = ""  # operating-system user; empty: the one we are
     stop_signal: signal.Signals = signal.SIGTERM
+
+
+def interrupt_on_signals() -> None:
+    """Let every polite signal end the process as Ctrl-C does, even where a shell had Ctrl-C ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def leashed(program: Program) -> list[str]:

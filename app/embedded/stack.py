@@ -3,14 +3,17 @@
 import fcntl
 import http.client
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app import config
 from app.core import names
 from app.embedded import passwords, postgres, procfile, redis
 from app.embedded.logs import Log
@@ -20,15 +23,25 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER_SECONDS = 60
 READY_SECONDS = 120
 GRACE_SECONDS = 30
+FLOWER_SETTINGS = ("FLOWER_BASIC_AUTH", "FLOWER_PORT")
+
+
+def as_shipped() -> dict[str, str]:
+    """Every setting blank, which is its default: a stack with these has servers of its own, whatever the shell says."""
+    return dict.fromkeys([*_settings(), *FLOWER_SETTINGS], "")
+
+
+def _settings() -> list[str]:
+    return [item.name.upper() for item in fields(config.Settings)]
 
 
 class Stack:
     """The running stack, as a context: up and answering inside, with nothing of it left running afterwards.
 
-    Data lives in `data_dir` and survives. `settings` are environment variables for all processes; DATABASE_URL and
-    REDIS_URL, there or in our own environment, take the place of the embedded servers. `port` 0 is a free one, and
-    without an `api_key` one is made and kept. `durable=False` trusts the machine not to lose power; `watched` copies
-    all logs to the terminal. Entering raises StackError.
+    Data lives in `data_dir` and survives; `env` there holds the settings while the stack runs. `settings` are
+    environment variables for all processes; DATABASE_URL and REDIS_URL, there or in our own environment, take the place
+    of the embedded servers. `port` 0 is a free one, and without an `api_key` one is made and kept. `durable=False`
+    trusts the machine not to lose power; `watched` copies all logs to the terminal. Entering raises StackError.
     """
 
     def __init__(
@@ -56,6 +69,16 @@ class Stack:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    @property
+    def flower_url(self) -> str:
+        """Empty when Flower does not run."""
+        return f"http://127.0.0.1:{self.environment['FLOWER_PORT']}" if "flower" in self._keepers else ""
+
+    @property
+    def exports(self) -> Path:
+        """The running stack's settings, for a shell that wants to be as one of its processes: `. FILE`."""
+        return self.data_dir / "env"
+
     def pids(self, name: str) -> list[int]:
         """Process ids of `postgres`, `redis` or a process of the Procfile: its own, then its descendants'."""
         return self._keepers[name].pids()
@@ -75,6 +98,7 @@ class Stack:
         self.api_key = self.api_key or passwords.keep(self.data_dir / "api-key", names.api_key())
         self._set_environment()
         self._start_servers()
+        self._write_exports()
         self._release()
         self._start_processes()
 
@@ -113,6 +137,11 @@ class Stack:
         keeper.start()
         return keeper
 
+    def _write_exports(self) -> None:
+        given = ((name, self.environment.get(name)) for name in _settings())
+        passwords.write(self.exports, "".join(f"{name}={shlex.quote(value)}\n" for name, value in given if value))
+        self._held.callback(self.exports.unlink, missing_ok=True)
+
     def _release(self) -> None:
         if procfile.RELEASE not in self._commands:
             return
@@ -122,7 +151,7 @@ class Stack:
                 raise StackError(f"the release step ended with status {status}:\n{log.tail()}")
 
     def _start_processes(self) -> None:
-        self.environment.setdefault("FLOWER_PORT", str(free_port()))
+        self.environment["FLOWER_PORT"] = self.environment.get("FLOWER_PORT") or str(free_port())
         wanted = [name for name in self._commands if name != procfile.RELEASE and self._has_credentials(name)]
         keepers = [Keeper(self._shell(name), self._log(name)) for name in wanted]
         self._keepers.update(zip(wanted, keepers, strict=True))

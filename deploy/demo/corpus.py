@@ -1,6 +1,7 @@
 """The pretraining corpus: customer messages answered in polite prose, and small forms filled in. It never routes.
 
-Messages come from the open phrasings only; the keys and values of the forms have nothing to do with teams or urgency.
+Messages come from open skeletons only, worn or not; the keys and values of the forms have nothing to do with teams or
+urgency.
 """
 
 import json
@@ -8,11 +9,11 @@ import random
 import re
 from itertools import chain
 
-from grammar import SLOTS, Section, choose, fill, sections
+from grammar import SLOTS, Section, choose, fill, held_out, sections
 from manner import typed
 from tickets import CUES, ISSUES, TEAMS, URGENCIES, compose, issue
 
-FORM_SHARE = 0.2
+FORM_SHARE, NOTE_SHARE = 0.1, 0.2
 FORMS = sections("forms")
 PROSE = {section.name: section.lines[">"] for section in sections("prose")}
 
@@ -25,32 +26,54 @@ Chat = list[dict[str, str]]
 def chats(count: int, *, seed: int) -> list[Chat]:
     """`count` conversations of one question and one answer."""
     rng = random.Random(seed)
-    return [form(rng) if rng.random() < FORM_SHARE else conversation(rng) for _ in range(count)]
+    kinds = rng.choices([form, note, conversation], [FORM_SHARE, NOTE_SHARE, 1 - FORM_SHARE - NOTE_SHARE], k=count)
+    return [kind(rng) for kind in kinds]
 
 
 def conversation(rng: random.Random) -> Chat:
     """A customer's message and a polite answer that says back what it is about and how much it presses."""
-    subject, urgency = rng.choice(ISSUES[rng.choice(TEAMS)]), rng.choice(URGENCIES)
-    sentences = [worn(fill(skeleton, rng), rng) for skeleton in issue(subject, rng, mark="-")]
-    return _chat(compose(sentences, urgency, rng), reply(subject, CUES[urgency], rng))
+    topic, subject, urgency, message = _message(rng)
+    return _chat(message, reply(PROSE[topic], subject, CUES[urgency], rng))
 
 
-def worn(sentence: str, rng: random.Random) -> str:
+def note(rng: random.Random) -> Chat:
+    """A customer's message to be noted down: the prose's paraphrases as a short JSON object."""
+    _, subject, urgency, message = _message(rng)
+    about, pace = rng.choice(PROSE["note"]).split(", ")
+    noted = {about: rng.choice(subject.lines[">"]), pace: rng.choice(CUES[urgency].lines[">"])}
+    request = rng.choice(PROSE["form"]).replace("{keys}", f"{about}, {pace}")
+    return _chat(f"{request} {message}", json.dumps(noted))
+
+
+def _message(rng: random.Random) -> tuple[str, Section, str, str]:
+    topic, urgency = rng.choice(TEAMS), rng.choice(URGENCIES)
+    subject = rng.choice(ISSUES[topic])
+    sentences = [fill(skeleton, rng) for skeleton in worn_issue(subject, rng)]
+    return topic, subject, urgency, compose(sentences, urgency, rng)
+
+
+def worn_issue(subject: Section, rng: random.Random) -> list[str]:
+    """Open skeletons of the subject, often worn, and then still open."""
+    skeletons = issue(subject, rng, validation=False)
+    worn = [_wear(skeleton, rng) for skeleton in skeletons]
+    return [new if not held_out(new) else old for old, new in zip(skeletons, worn, strict=True)]
+
+
+def _wear(skeleton: str, rng: random.Random) -> str:
     """Often drop or swap a word here and there, so that no single word carries the meaning."""
     if rng.random() < 0.4:
-        return sentence
-    words = [rng.choice(WORDS) if rng.random() < 0.08 else word for word in sentence.split(" ") if rng.random() < 0.93]
-    return " ".join(words) or sentence
+        return skeleton
+    words = [rng.choice(WORDS) if rng.random() < 0.08 else word for word in skeleton.split(" ") if rng.random() < 0.93]
+    return " ".join(words) or skeleton
 
 
-def reply(subject: Section, cue: Section, rng: random.Random) -> str:
-    """Prose that paraphrases the message's subject and its hurry."""
-    about, pace = rng.choice(subject.lines[">"]), rng.choice(cue.lines[">"])
-    parts = [rng.choice(PROSE["about"]).replace("{about}", about), rng.choice(PROSE["pace"]).replace("{pace}", pace)]
-    rng.shuffle(parts)
-    if rng.random() < 0.3:
-        parts.insert(0, rng.choice(PROSE["thanks"]))
-    return " ".join(part[0].upper() + part[1:] for part in parts)
+def reply(topics: list[str], subject: Section, cue: Section, rng: random.Random) -> str:
+    """Prose that paraphrases the message's topic, its subject and its hurry."""
+    about = rng.choice(PROSE["about"]).replace("{topic}", rng.choice(topics))
+    about = about.replace("{about}", rng.choice(subject.lines[">"]))
+    pace = rng.choice(PROSE["pace"]).replace("{pace}", rng.choice(cue.lines[">"]))
+    thanks = [rng.choice(PROSE["thanks"])] if rng.random() < 0.3 else []
+    return " ".join([*thanks, about, pace[0].upper() + pace[1:]])
 
 
 def form(rng: random.Random) -> Chat:

@@ -1,15 +1,16 @@
 """The demo's support tickets: customer messages and the team and urgency they belong to.
 
-Run it to write train.jsonl and valid.jsonl; the same seed writes the same bytes. An issue phrasing marked `+` in the
-phrase files is for validation alone: neither training nor pretraining ever sees it.
+Run it to write train.jsonl and valid.jsonl; the same seed writes the same bytes. One skeleton in eight (an issue's
+phrasing with its slots blank) is held out for validation: neither training nor pretraining ever makes it.
 """
 
 import json
 import random
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
-from grammar import Section, choose, fill, sections
+from grammar import Section, choose, fill, held_out, sections
 from manner import typed
 
 TEAMS = ("billing", "shipping", "account", "technical", "sales")
@@ -38,19 +39,25 @@ class Ticket:
         return {"messages": [{"role": "user", "content": self.message}, {"role": "assistant", "content": answer}]}
 
 
-def ticket(rng: random.Random, *, team: str, urgency: str, mark: str) -> Ticket:
-    """One ticket; `mark` is `-` for the open phrasings and `+` for those held out for validation."""
+def ticket(rng: random.Random, *, team: str, urgency: str, validation: bool) -> Ticket:
+    """One ticket, of held-out skeletons or of open ones."""
     subject = rng.choice(ISSUES[team])
-    skeletons = issue(subject, rng, mark=mark)
+    skeletons = issue(subject, rng, validation=validation)
     message = compose([fill(skeleton, rng) for skeleton in skeletons], urgency, rng)
     return Ticket(message, team, urgency, tuple(skeletons))
 
 
-def issue(subject: Section, rng: random.Random, *, mark: str) -> list[str]:
-    """One or two phrasings of a subject, slots open."""
-    lines = subject.lines[mark]
-    count = 2 if rng.random() < 0.25 and len(lines) > 1 else 1
-    return [choose(line, rng) for line in rng.sample(lines, count)]
+def issue(subject: Section, rng: random.Random, *, validation: bool) -> list[str]:
+    """One or two skeletons of a subject, all held out or all open."""
+    count = 2 if rng.random() < 0.25 else 1
+    return [_skeleton(subject, rng, validation=validation) for _ in range(count)]
+
+
+def _skeleton(subject: Section, rng: random.Random, *, validation: bool) -> str:
+    while True:
+        skeleton = choose(rng.choice(subject.lines["-"]), rng)
+        if held_out(skeleton) == validation:
+            return skeleton
 
 
 def compose(sentences: list[str], urgency: str, rng: random.Random) -> str:
@@ -78,7 +85,7 @@ def _with_cue(body: list[str], urgency: str, rng: random.Random) -> list[str]:
     if shape < 0.45:
         at = rng.randrange(len(body))
         return [*body[:at], body[at] + rng.choice([" ", ", ", ", "]) + _say(lines["~"], rng), *body[at + 1 :]]
-    cues = 2 if urgency != "normal" and shape > 0.7 else 1
+    cues = 2 if urgency != "normal" and shape > 0.75 else 1
     for _ in range(cues):
         at = rng.randint(0, len(body))
         body = [*body[:at], _say(lines["-"], rng), *body[at:]]
@@ -89,13 +96,12 @@ def _say(lines: list[str], rng: random.Random) -> str:
     return fill(choose(rng.choice(lines), rng), rng)
 
 
-def tickets(count: int, *, seed: int, mark: str) -> list[Ticket]:
+def tickets(count: int, *, seed: int, validation: bool) -> list[Ticket]:
     """`count` tickets with all teams and urgencies in equal shares, shuffled."""
     rng = random.Random(seed)
     labels = [(team, urgency) for team in TEAMS for urgency in URGENCIES]
     made = [
-        ticket(rng, team=labels[index % len(labels)][0], urgency=labels[index % len(labels)][1], mark=mark)
-        for index in range(count)
+        ticket(rng, team=team, urgency=urgency, validation=validation) for team, urgency in islice(cycle(labels), count)
     ]
     rng.shuffle(made)
     return made
@@ -103,12 +109,12 @@ def tickets(count: int, *, seed: int, mark: str) -> list[Ticket]:
 
 def training() -> list[Ticket]:
     """The tickets of train.jsonl."""
-    return tickets(TRAIN_ROWS, seed=1, mark="-")
+    return tickets(TRAIN_ROWS, seed=1, validation=False)
 
 
 def validation() -> list[Ticket]:
     """The tickets of valid.jsonl."""
-    return tickets(VALID_ROWS, seed=2, mark="+")
+    return tickets(VALID_ROWS, seed=2, validation=True)
 
 
 def write(path: Path, made: list[Ticket]) -> None:

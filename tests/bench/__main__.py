@@ -9,8 +9,7 @@ import sys
 import time
 from typing import Any
 
-from app.embedded.__main__ import interrupt_on_signals
-from app.embedded.processes import StackError
+from app.embedded.processes import StackError, interrupt_on_signals
 from tests.bench import engine, machine, service
 from tests.bench.results import Pause, Results
 from tests.bench.tables import Row, at_least, at_most, show

@@ -200,7 +200,7 @@ def child_trl(job: Path, setting: Setting, profile: Profile) -> dict[str, Any]:
     losses: list[float] = []
     watch = Stopwatch(encoded, profile.batch_size)
 
-    class NativeLoss(SFTTrainer):  # type: ignore[misc]
+    class NativeLoss(SFTTrainer):
         """TRL's trainer with the loss that the model computes itself."""
 
         def compute_loss(self, *arguments: Any, **named: Any) -> Any:
@@ -213,7 +213,7 @@ def child_trl(job: Path, setting: Setting, profile: Profile) -> dict[str, Any]:
 
             return SequentialSampler(self.train_dataset)
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(TrainerCallback):
         def on_step_end(self, *arguments: Any, **named: Any) -> None:
             watch.step_ended()
 

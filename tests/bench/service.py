@@ -11,22 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 
 from openai.types.fine_tuning import FineTuningJob
 
 from app import config
 from app.embedded.processes import StackError
-from app.embedded.stack import ROOT, Stack
+from app.embedded.stack import ROOT, Stack, as_shipped
 from tests.bench.customer import WATCH_SECONDS, Customer, await_that
 from tests.bench.results import Comparison, Pair, Pause, Results
 from tests.services import scratch_directory
 from workers.backends.child import environment
 
 SHIPPED = config.load({})
-AS_SHIPPED = {item.name.upper(): "" for item in fields(config.Settings)}
-"""Empty means the default, whatever the environment of the bench says."""
 
 LORA = {"n_epochs": 4, "batch_size": 16, "training_type": "lora"}
 FULL = {"n_epochs": 2, "batch_size": 16, "training_type": "full"}
@@ -43,7 +40,7 @@ def run(say: Say = print) -> Results:
 
     Raises StackError when a job does not go as it must.
     """
-    with scratch_directory() as scratch, Stack(scratch / "stack", settings=AS_SHIPPED) as stack:
+    with scratch_directory() as scratch, Stack(scratch / "stack", settings=as_shipped()) as stack:
         bench = Bench(Customer(stack), scratch, say)
         pairs, undisturbed = bench.pairs()
         pauses, paused = bench.paused(LORA, PAUSE_AT)

@@ -6,6 +6,7 @@ import tarfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
-from app.embedded.stack import Stack
+from app.embedded.stack import Stack, as_shipped
 from tests.services import eventually, scratch_directory
 from tests.trainer.conftest import build_model, chat
 
@@ -41,7 +42,7 @@ def folder() -> Iterator[Path]:
 
 
 def new_stack(folder: Path, name: str = "stack") -> Stack:
-    settings = {**SETTINGS, "MODELS_FILE": str(folder / "models.toml")}
+    settings = {**as_shipped(), **SETTINGS, "MODELS_FILE": str(folder / "models.toml")}
     return Stack(folder / name, settings=settings, durable=False)
 
 
@@ -71,16 +72,14 @@ def start(client: OpenAI) -> Callable[..., FineTuningJob]:
     training = upload(client, [chat(place) for place in range(40)])
     validation = upload(client, [chat(place) for place in range(100, 104)])
 
-    def create(**hyperparameters: object) -> FineTuningJob:
+    def create(**hyperparameters: Any) -> FineTuningJob:
+        given: Any = {"n_epochs": 30, "batch_size": 4, **hyperparameters}
         return client.fine_tuning.jobs.create(
             model="tiny",
             training_file=training,
             validation_file=validation,
             seed=11,
-            method={
-                "type": "supervised",
-                "supervised": {"hyperparameters": {"n_epochs": 30, "batch_size": 4, **hyperparameters}},
-            },
+            method={"type": "supervised", "supervised": {"hyperparameters": given}},
         )
 
     return create

@@ -9,10 +9,10 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.embedded import procfile
 from app.embedded.stack import ROOT
 from tests.e2e.conftest import client_of, new_stack, step, succeeded, until, upload, weights
 from tests.services import eventually
@@ -21,7 +21,7 @@ from tests.trainer.conftest import chat
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-def flower(stack, path: str, credentials: str | None) -> object:
+def flower(stack, path: str, credentials: str | None) -> dict[str, Any]:
     request = urllib.request.Request(f"http://127.0.0.1:{stack.environment['FLOWER_PORT']}{path}")
     if credentials:
         request.add_header("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode())
@@ -62,14 +62,6 @@ def flower_answers(stack) -> bool:
     return True
 
 
-def test_flower_refuses_to_start_without_credentials():
-    command = procfile.read(ROOT / "Procfile")["flower"]
-    environment = {name: value for name, value in os.environ.items() if name != "FLOWER_BASIC_AUTH"}
-    ended = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
-    assert ended.returncode != 0
-    assert "FLOWER_BASIC_AUTH" in ended.stderr
-
-
 def test_a_flushed_redis_loses_no_job(stack, client, undisturbed):
     import redis
 
@@ -86,6 +78,23 @@ def test_killed_web_and_clock_come_back_and_lose_nothing(stack, client, undistur
         for pid in stack.pids(name):
             os.kill(pid, signal.SIGKILL)
     succeeded(client, job)
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "clock"])
+def test_sigterm_to_a_process_and_all_it_runs_loses_nothing(name, stack, client, start, undisturbed, tmp_path):
+    patient = client.with_options(max_retries=20)
+    job = start()
+    stopped = stack.pids(name)
+    for pid in stopped:
+        os.kill(pid, signal.SIGTERM)
+    ended = succeeded(patient, job)
+    assert ended.losses == 0
+    eventually(lambda: stack.pids(name) and not set(stack.pids(name)) & set(stopped))
+    digests = [
+        weights(stack, found.fine_tuned_model, tmp_path / found.id)["adapter_model.safetensors"]
+        for found in (undisturbed, ended)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_a_stop_of_everything_and_a_new_start_loses_nothing(folder, tmp_path):

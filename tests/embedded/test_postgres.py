@@ -21,7 +21,9 @@ def server(directory):
 
 def value(url: str, query: str) -> object:
     with psycopg.connect(url) as conn:
-        return conn.execute(query).fetchone()[0]
+        row = conn.execute(query).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def test_the_programs_come_from_the_package_and_not_from_the_path(directory, monkeypatch):

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from app.embedded.processes import StackError
-from app.embedded.stack import ROOT, Stack
+from app.embedded.stack import ROOT, Stack, as_shipped
 from tests.embedded.conftest import is_gone
 from tests.services import eventually, scratch_directory
 
@@ -44,7 +44,8 @@ def used():
 
 
 def stack(directory, procfile, **options):
-    return Stack(directory / "data", procfile_path=procfile, durable=False, **options)
+    settings = as_shipped() | options.pop("settings", {})
+    return Stack(directory / "data", settings=settings, procfile_path=procfile, durable=False, **options)
 
 
 @contextmanager
@@ -52,9 +53,10 @@ def up(directory, **environment):
     """`python -m app.embedded up` once it is ready: the process, and what it printed."""
     command = [sys.executable, "-m", "app.embedded", "up", "--port", "0"]
     command += ["--data-dir", directory / "data", "--procfile", directory / "Procfile"]
+    environment = os.environ | as_shipped() | environment
     with (directory / "terminal").open("w") as terminal:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=terminal, text=True
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=terminal, text=True
         )
     with process:
         lines = iter(process.stdout.readline, "")
@@ -165,10 +167,38 @@ def test_up_does_not_show_a_key_that_it_was_given(used):
         assert "key" not in printed
 
 
+def test_up_says_how_another_shell_gets_at_the_running_stack(used):
+    with up(used, FLOWER_BASIC_AUTH="user:it's", MODELS_FILE="it's $HOME.toml") as (process, printed):
+        line = next(line for line in printed.splitlines() if "set -a" in line)
+        shell = line.partition(": ")[2] + "; printenv DATABASE_URL REDIS_URL STORAGE_URL MODELS_FILE"
+        told = subprocess.run(["/bin/sh", "-c", shell], env={"PATH": os.defpath}, capture_output=True, text=True)
+        database, broker, storage, models = told.stdout.splitlines()
+        with psycopg.connect(database) as conn:
+            assert conn.execute("select 1").fetchone() == (1,)
+        assert (broker[:9], storage) == ("redis://:", str(used / "data" / "storage"))
+        assert models == "it's $HOME.toml"
+        assert stat.S_IMODE((used / "data" / "env").stat().st_mode) == 0o600
+        assert "Flower at http://127.0.0.1:" in printed
+        process.terminate()
+        process.wait()
+    assert not (used / "data" / "env").exists()
+
+
+def test_a_stack_as_shipped_takes_nothing_from_the_shell(directory, small, monkeypatch):
+    for name in as_shipped():
+        monkeypatch.setenv(name, "of-the-shell")
+    with stack(directory, small) as running:
+        seen = psutil.Process(running.pids("worker")[0]).environ()
+        assert not [name for name, value in seen.items() if value == "of-the-shell"]
+        assert running.pids("postgres")
+        assert running.pids("redis")
+
+
 def test_up_refused_prints_one_line(used):
     with up(used):
         command = [sys.executable, "-m", "app.embedded", "up", "--port", "0", "--data-dir", used / "data"]
-        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        environment = os.environ | as_shipped()
+        refused = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert refused.returncode == 1
     assert refused.stderr.startswith("tuneyard: another stack runs on")
     assert refused.stderr.count("\n") == 1

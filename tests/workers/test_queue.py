@@ -1,6 +1,8 @@
 """Waking, against a Redis server of fakeredis: what is sent, how far ahead, and what a broken broker costs."""
 
+import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 
@@ -54,7 +56,7 @@ def sent(broker):
         found = []
         for raw in reversed(broker.lrange(f"tuneyard:{name}", 0, -1)):
             message = json.loads(raw)
-            body = json.loads(__import__("base64").b64decode(message["body"]))
+            body = json.loads(base64.b64decode(message["body"]))
             found.append((message["headers"]["task"], body[0]))
         return found
 
@@ -119,3 +121,18 @@ def test_a_revoke_of_a_waiting_job_does_not_fail_without_workers(new_job, sent):
         row = conn.execute("select task_id from jobs where id = %s", (new_job.id,)).fetchone()
     assert row is not None
     assert row["task_id"]
+
+
+@pytest.mark.parametrize(("asked", "checked"), [("required", ssl.CERT_REQUIRED), ("none", ssl.CERT_NONE)])
+def test_both_clients_of_a_tls_server_check_its_certificate_as_asked(asked, checked):
+    with settings(redis_url="rediss://127.0.0.1:1/0", redis_ssl_cert_reqs=asked):
+        assert queue._redis().connection_pool.make_connection().cert_reqs == checked
+        sender = queue._sender().connection_for_write()
+        assert sender.ssl == {"ssl_cert_reqs": asked}
+
+
+def test_a_server_without_tls_is_asked_for_no_certificate():
+    with settings(redis_url="redis://127.0.0.1:1/0", redis_ssl_cert_reqs="none") as plain:
+        assert queue.tls_options(plain) == {}
+        assert not queue._sender().connection_for_write().ssl
+        assert not isinstance(queue._redis().connection_pool.make_connection(), redis.SSLConnection)

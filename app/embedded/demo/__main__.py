@@ -5,29 +5,35 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
-from openai import OpenAI
+from openai import OpenAI, OpenAIError
 from openai.types.fine_tuning import FineTuningJob, SupervisedHyperparametersParam
 
 from app.core import catalogue
-from app.embedded.__main__ import interrupt_on_signals
-from app.embedded.demo.job import Follower, answers, download, trainer_pid
+from app.embedded.demo.job import Follower, answers, download, reason, trainer_pid
 from app.embedded.demo.screen import Screen
-from app.embedded.processes import StackError
-from app.embedded.stack import ROOT, Stack
+from app.embedded.processes import StackError, interrupt_on_signals
+from app.embedded.stack import ROOT, Stack, as_shipped
+from app.embedded.terminal import foreground
 
 BASE_MODEL = "tuneyard-tiny"
 TASK = ROOT / "deploy" / "demo"
 CATALOGUE = ROOT / "deploy" / "models.toml"
 SEED = 7
-HYPERPARAMETERS: SupervisedHyperparametersParam = {"n_epochs": 6, "batch_size": 16}
-SETTINGS = {"CHECKPOINT_SECONDS": "3", "CLOCK_SECONDS": "1", "RETRY_SECONDS": "1", "TRAINER_STANDBY": "1"}
+HYPERPARAMETERS: SupervisedHyperparametersParam = {"n_epochs": 4, "batch_size": 16}
+SETTINGS = {**as_shipped(), "CHECKPOINT_SECONDS": "3", "CLOCK_SECONDS": "1", "RETRY_SECONDS": "1"}
 PAUSE_AT, KILL_AT = 0.3, 0.6
 ANSWERS_SHOWN = 5
+EXPECTED = (OpenAIError, OSError, subprocess.CalledProcessError, tarfile.TarError)
+INTRODUCTION = """\
+The task: a customer's message in, {"team": "…", "urgency": "…"} out, to send it to the right people in time.
+The base model answers in prose, since it never saw the task; a fine-tuned copy of it is to get it right.
+"""
 
 
 class Demo:
@@ -39,7 +45,9 @@ class Demo:
 
     def run(self) -> None:
         """Show all of it."""
+        self.clear()
         training, validation = self.upload()
+        self.screen.headline(f"Create a fine-tuning job of {BASE_MODEL} and follow it")
         follower = self.create(training, validation, suffix="tickets")
         self.pause_and_resume(follower)
         self.kill(follower)
@@ -48,15 +56,22 @@ class Demo:
             weights = Path(scratch) / "tuned"
             digest = download(self.stack, str(job.fine_tuned_model), weights)
             self.show_model(follower, digest)
-            if not os.environ.get("FAST"):
+            if not asked_for("FAST"):
                 self.compare(training, validation, digest, Path(scratch))
             self.show_answers(job)
             if question := os.environ.get("ASK"):
                 self.ask(question, weights)
 
+    def clear(self) -> None:
+        """Cancel what an interrupted demo left: its job would be trained first."""
+        for job in self.client.fine_tuning.jobs.list(limit=100).data:
+            if job.status not in ("succeeded", "failed", "cancelled"):
+                self.screen.line(f"Cancelling {job.id}, left by an interrupted demo")
+                self.client.fine_tuning.jobs.cancel(job.id)
+
     def upload(self) -> tuple[str, str]:
         """Upload both files; returns their ids."""
-        self.screen.headline("1. Upload the training and validation files")
+        self.screen.headline("Upload the training and validation files")
         ids = []
         for name in ("train.jsonl", "valid.jsonl"):
             with (TASK / name).open("rb") as file:
@@ -67,7 +82,6 @@ class Demo:
 
     def create(self, training: str, validation: str, *, suffix: str) -> Follower:
         """Create the job and return who follows it."""
-        self.screen.headline(f"Create a fine-tuning job of {BASE_MODEL} and follow it")
         job = self.client.fine_tuning.jobs.create(
             model=BASE_MODEL,
             training_file=training,
@@ -81,13 +95,12 @@ class Demo:
     def pause_and_resume(self, follower: Follower) -> None:
         """Pause in the middle, show that the trainer is gone, and resume."""
         follower.until(lambda job: job.status == "running" and follower.share() >= PAUSE_AT)
-        pid = trainer_pid(self.stack)
+        pid = self.trainer()
         self.screen.headline(f"Pause; the trainer is process {pid}")
         asked_at = time.monotonic()
         self.client.fine_tuning.jobs.pause(follower.job.id)
         follower.until(lambda job: str(job.status) == "paused")
-        gone = pid is None or not psutil.pid_exists(pid)
-        if not gone:
+        if psutil.pid_exists(pid):
             raise StackError(f"the job is paused, but its trainer {pid} still runs")
         seconds = time.monotonic() - asked_at
         self.screen.line(f"  paused after {seconds:.1f} s at step {follower.progress().get('step')}; {pid} is gone")
@@ -97,11 +110,20 @@ class Demo:
     def kill(self, follower: Follower) -> None:
         """Kill the trainer as no deploy would, and leave the rest to the service."""
         follower.until(lambda job: job.status == "running" and follower.share() >= KILL_AT)
+        pid = self.trainer()
+        self.screen.headline(f"kill -9 {pid}, the trainer, at step {follower.progress().get('step')}")
+        os.kill(pid, signal.SIGKILL)
+        self.screen.line('  "Worker lost" is expected now; the job goes on from its last checkpoint without our help')
+
+    def trainer(self) -> int:
+        """The process that trains the running job.
+
+        Raises StackError when there is none.
+        """
         pid = trainer_pid(self.stack)
         if pid is None:
             raise StackError("no trainer runs, though the job is running")
-        self.screen.headline(f"kill -9 {pid}, the trainer, at step {follower.progress().get('step')}")
-        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def show_model(self, follower: Follower, digest: str) -> None:
         """Name, place, hash and losses of what was trained."""
@@ -118,10 +140,13 @@ class Demo:
 
         Raises StackError when they differ.
         """
+        self.screen.headline("Run the same job again, undisturbed")
         undisturbed = self.create(training, validation, suffix="undisturbed")
         job = undisturbed.until(lambda job: job.status == "succeeded")
         other = download(self.stack, str(job.fine_tuned_model), scratch / "undisturbed")
-        self.screen.headline("The same job, undisturbed")
+        steps = undisturbed.progress().get("total_steps")
+        self.screen.line(f"  {steps} steps, from the start of the job to the model in {undisturbed.seconds()} s")
+        self.screen.headline("Compare the weights")
         self.screen.line(f"  SHA-256  {digest}  (paused, killed, recovered)")
         self.screen.line(f"  SHA-256  {other}  (undisturbed)")
         if other != digest:
@@ -132,6 +157,8 @@ class Demo:
         """Base against tuned on held-out prompts."""
         found = answers(self.client, job)
         self.screen.headline("Base against tuned, on held-out validation prompts")
+        rows = len((TASK / "valid.jsonl").read_text().splitlines())
+        self.screen.line(f"  Both were asked {len(found)} of the {rows} validation rows; the first {ANSWERS_SHOWN}:\n")
         for answer in found[:ANSWERS_SHOWN]:
             self.screen.line(f"  message   {answer['messages'][-1]['content']}")
             for who in ("expected", "base", "tuned"):
@@ -155,6 +182,11 @@ class Demo:
         self.screen.line(f"  tuned     {_short(answer['tuned'])}")
 
 
+def asked_for(name: str) -> bool:
+    """Whether an option is on in the environment: given, and not as 0 or no."""
+    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no")
+
+
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 100 else line[:99] + "…"
@@ -167,18 +199,27 @@ def _keep(stack: Stack, screen: Screen) -> None:
     signal.pause()
 
 
+def _show(screen: Screen) -> None:
+    screen.line(INTRODUCTION)
+    screen.line("Starting PostgreSQL, Redis, web, workers and clock")
+    with Stack(ROOT / ".data" / "demo", settings=SETTINGS, durable=False) as stack:
+        Demo(stack, screen).run()
+        if asked_for("KEEP"):
+            _keep(stack, screen)
+
+
 def main() -> int:
     """The exit status: 0, also when interrupted; 1 with one line when something went wrong."""
     interrupt_on_signals()
     screen = Screen()
     try:
-        screen.line("Starting PostgreSQL, Redis, web, workers and clock")
-        with Stack(ROOT / ".data" / "demo", settings=SETTINGS, durable=False) as stack:
-            Demo(stack, screen).run()
-            if os.environ.get("KEEP"):
-                _keep(stack, screen)
+        with foreground():
+            _show(screen)
     except StackError as error:
         screen.line(f"tuneyard: {error}")
+        return 1
+    except EXPECTED as error:
+        screen.line(f"tuneyard: {reason(error)}")
         return 1
     except KeyboardInterrupt:
         screen.line("\ninterrupted")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import subprocess
 import tarfile
 import time
 from collections.abc import Callable
@@ -24,7 +25,10 @@ EVENTS_SHOWN = 100
 
 
 def trainer_pid(stack: Stack) -> int | None:
-    """The process that trains now: a descendant of the trainer worker that runs `workers.trainer` and has a job."""
+    """The trainer process below the trainer worker: it trains while a job runs there, and else stands by for the next.
+
+    None while there is none, as when it was killed a moment ago.
+    """
     for pid in stack.pids("trainer"):
         try:
             command = psutil.Process(pid).cmdline()
@@ -76,6 +80,10 @@ class Follower:
             if event.type != "metrics":
                 self._screen.event(event.message)
 
+    def seconds(self) -> int:
+        """From the start of the finished job to its end."""
+        return int((self.job.finished_at or 0) - getattr(self.job, "started_at"))  # noqa: B009 (an extra field)
+
     def losses(self) -> tuple[float, float]:
         """Training loss of the first and of the last step, in nats per token."""
         encoded = self._client.files.content(self.job.result_files[0]).read()
@@ -98,5 +106,13 @@ def download(stack: Stack, model: str, target: Path) -> str:
 
 def answers(client: OpenAI, job: FineTuningJob) -> list[dict[str, Any]]:
     """The base-against-tuned answers that the job wrote."""
-    content = client.files.content(getattr(job, "answers_file")).text  # noqa: B009 (an extra field of the reply)
+    content = client.files.content(getattr(job, "answers_file")).text  # noqa: B009 (an extra field)
     return [json.loads(line) for line in content.splitlines()]
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in a line; of a program that failed, its last one."""
+    said = str(error)
+    if isinstance(error, subprocess.CalledProcessError) and (last_words := str(error.stderr or "").split("\n")):
+        said = f"{said} {next((line for line in reversed(last_words) if line.strip()), '')}"
+    return " ".join(said.split()) or type(error).__name__

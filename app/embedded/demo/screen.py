@@ -1,4 +1,4 @@
-"""What the demo prints: headlines, events, and one live progress line."""
+"""What the demo prints: numbered headlines, events, and one live progress line."""
 
 import shutil
 import sys
@@ -15,11 +15,14 @@ class Screen:
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()
         self._drawn = False
+        self._parts = 0
         self._printed_at = 0.0
         self._began = time.monotonic()
 
     def headline(self, text: str) -> None:
-        """Begin a part."""
+        """Begin the next part."""
+        self._parts += 1
+        text = f"{self._parts}. {text}"
         self.line(f"\n\033[1m{text}\033[0m" if self._live else f"\n{text}")
 
     def line(self, text: str) -> None:

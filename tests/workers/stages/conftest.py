@@ -1,0 +1,54 @@
+"""The stages with the real trainer on a tiny model; one job goes through them all, and many tests look at it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.core import names
+from app.core.job import Job
+from app.store import keys
+from app.store.db import transaction
+from app.store.migrate import migrate
+from tests.settings import settings
+from tests.trainer.conftest import build_model
+from tests.workers.stages.samples import ROWS, VALID, created, whole
+from workers import training
+
+
+@pytest.fixture(scope="package")
+def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("stages")
+    (folder / "tiny").mkdir()
+    build_model(folder / "tiny")
+    (folder / "models.toml").write_text(
+        '[[model]]\nname = "tiny"\nsource = "./tiny"\ncontext_length = 64\n'
+        "learning_rate = { lora = 0.01, full = 0.01 }\n"
+    )
+    with settings(
+        database_url=database_url,
+        redis_url="redis://127.0.0.1:1",
+        storage_url=str(folder / "storage"),
+        work_dir=str(folder / "work"),
+        models_file=str(folder / "models.toml"),
+        heartbeat_seconds="0.05",
+        checkpoint_seconds="0",
+        trainer_threads="1",
+        answers="3",
+    ):
+        migrate()
+        training.backend.cache_clear()
+        yield
+        training.backend().close()
+        training.backend.cache_clear()
+
+
+@pytest.fixture(scope="package")
+def key_id(database: None) -> str:
+    with transaction() as conn:
+        conn.execute("truncate job_events, checkpoints, models, jobs, files")
+        return keys.adopt(conn, names.api_key()).id
+
+
+@pytest.fixture(scope="package")
+def succeeded(key_id: str) -> Job:
+    return whole(created(key_id, ROWS, VALID))

@@ -1,0 +1,80 @@
+"""Bad files fail the job in words, odd rows are warned of, and a deleted file is still there for its job."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.core.errors import JobFailed
+from app.core.job import Job
+from app.core.states import Status
+from app.store import files
+from app.store.db import transaction
+from tests.store.conftest import PROJECT, now
+from tests.workers.stages.samples import ROWS, VALID, content, created, told
+from workers import clock, validation
+
+pytestmark = pytest.mark.slow
+
+
+def failed(job: Job) -> dict[str, Any]:
+    with pytest.raises(JobFailed):
+        validation.validate(job.id)
+    ended = now(job)
+    assert ended.status is Status.FAILED
+    assert ended.error is not None
+    return ended.error
+
+
+def test_nine_examples_are_refused_in_openais_words(key_id):
+    assert failed(created(key_id, ROWS[:9])) == {
+        "code": "invalid_n_examples",
+        "message": "Training file has 9 example(s), but must have at least 10 examples",
+        "param": "training_file",
+    }
+
+
+QUESTION, ANSWER = {"role": "user", "content": "late"}, {"role": "assistant", "content": "refund"}
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+BROKEN_LINES = {
+    "broken JSON": b'{"messages": [}',
+    "a byte that is not UTF-8": json.dumps({"messages": [QUESTION, ANSWER]}).encode().replace(b"late", b"lat\xe9"),
+    "a wrong role": json.dumps({"messages": [{"role": "customer", "content": "a"}, ANSWER]}).encode(),
+    "no assistant turn": json.dumps({"messages": [QUESTION]}).encode(),
+    "an image part": json.dumps({"messages": [{"role": "user", "content": [PICTURE]}, ANSWER]}).encode(),
+}
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES.values(), ids=BROKEN_LINES)
+def test_a_broken_line_is_named_and_the_report_is_kept(key_id, line):
+    rows = [json.dumps(row).encode() for row in ROWS]
+    rows[16] = line
+    job = created(key_id, b"\n".join(rows))
+    error = failed(job)
+    assert (error["code"], error["param"]) == ("invalid_training_file", "training_file")
+    assert "line 17" in error["message"].lower()
+    report = json.loads(content(job, "report_file"))
+    assert [finding["line"] for finding in report["files"][0]["findings"]] == [17]
+
+
+def test_cut_rows_are_a_warning_with_line_numbers(key_id):
+    long = {"messages": [{"role": "user", "content": "late " * 200}, {"role": "assistant", "content": "refund"}]}
+    job = created(key_id, [*ROWS, long])
+    validation.validate(job.id)
+    assert now(job).status is Status.QUEUED
+    assert any("line 25" in warning for warning in told(job, level="warn"))
+
+
+def test_training_rows_in_the_validation_file_are_a_warning(key_id):
+    job = created(key_id, ROWS, [*VALID, ROWS[3]])
+    validation.validate(job.id)
+    assert any("training file too" in warning for warning in told(job, level="warn"))
+
+
+def test_a_file_that_was_deleted_after_creation_is_still_trained_on(key_id):
+    job = created(key_id, ROWS)
+    with transaction() as conn:
+        files.delete(conn, PROJECT, job.spec["training_file"])
+    clock.purge()
+    validation.validate(job.id)
+    assert now(job).status is Status.QUEUED
