@@ -124,7 +124,7 @@ class Lease:
 
     def _append(self, new: Sequence[NewEvent]) -> None:
         with transaction() as conn:
-            events.append(conn, self.job, new, seq=self._seq)
+            self._desired = events.append(conn, self.job, new, seq=self._seq)
 
     def finish(self, ending: Ending) -> Job:
         """End the turn: the row decides the status, and what was made becomes visible with it.

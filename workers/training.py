@@ -27,10 +27,11 @@ LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_
 @cache
 def backend() -> Local:
     """This process' backend; its standby trainer lives as long as the process."""
-    return Local(standby=settings().trainer_standby, threads=threads(settings(), cores=_cores()))
+    return Local(standby=settings().trainer_standby, threads=threads(settings(), cores=cores()))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

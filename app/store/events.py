@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from psycopg.types.json import Jsonb
 
 from app.core.job import Event, Job, NewEvent
+from app.core.states import Desired
 from app.store import rows
 from app.store.db import Connection, Row
 from app.store.leases import FENCE, LeaseLost, fence
@@ -12,8 +13,10 @@ from app.store.leases import FENCE, LeaseLost, fence
 COLUMNS = rows.columns(Event)
 
 
-def append(conn: Connection[Row], job: Job, events: Sequence[NewEvent], *, seq: int) -> None:
+def append(conn: Connection[Row], job: Job, events: Sequence[NewEvent], *, seq: int) -> Desired:
     """Write a worker's events, numbered from `seq` within its attempt; what was said `once` is not said again.
+
+    Returns what the owner of the job wants by now, so that a worker which reports learns it before its next heartbeat.
 
     Raises LeaseLost when the lease is another's: then nothing was written.
     """
@@ -30,7 +33,7 @@ def append(conn: Connection[Row], job: Job, events: Sequence[NewEvent], *, seq: 
     ]
     row = conn.execute(
         f"""
-        with ok as (select id, attempt from jobs where {FENCE} for share),
+        with ok as (select id, attempt, desired from jobs where {FENCE} for share),
         written as (
           insert into job_events (job_id, attempt, seq, once, level, type, message, data)
           select ok.id, ok.attempt, e.seq, e.once, e.level, e.type, e.message, e.data
@@ -38,12 +41,13 @@ def append(conn: Connection[Row], job: Job, events: Sequence[NewEvent], *, seq: 
               as e(seq int, once text, level text, type text, message text, data jsonb)
            order by e.seq
           on conflict do nothing returning 1)
-        select id from ok
+        select desired from ok
         """,
         {**fence(job), "batch": Jsonb(batch)},
     ).fetchone()
     if row is None:
         raise LeaseLost(job.id)
+    return Desired(row["desired"])
 
 
 def note(conn: Connection[Row], job_id: str, event: NewEvent) -> None:

@@ -21,6 +21,7 @@ from app.embedded.stack import ROOT, Stack, as_shipped
 from tests.bench.customer import WATCH_SECONDS, Customer, await_that
 from tests.bench.results import Comparison, Pair, Pause, Results
 from tests.services import scratch_directory
+from workers import training
 from workers.backends.child import environment
 
 SHIPPED = config.load({})
@@ -154,7 +155,7 @@ def run_bare(given: Path, directory: Path) -> tuple[float, str]:
     Raises StackError when it fails.
     """
     shutil.copytree(given, directory)
-    threads = SHIPPED.trainer_threads or os.cpu_count() or 1
+    threads = training.threads(SHIPPED, cores=training.cores())
     began = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-m", "workers.trainer", str(directory)],

@@ -97,8 +97,10 @@ def until(client: OpenAI, job: FineTuningJob, reached: Callable[[FineTuningJob],
     return seen[0]
 
 
-def step(job: FineTuningJob) -> int:
-    return (getattr(job, "progress", None) or {}).get("step") or 0
+def step(client: OpenAI, job: FineTuningJob) -> int:
+    """The newest step that the job has told of; its events are younger than its progress."""
+    newest = client.fine_tuning.jobs.list_events(job.id, limit=10).data
+    return max((event.data["step"] for event in newest if event.type == "metrics"), default=0)
 
 
 def succeeded(client: OpenAI, job: FineTuningJob) -> FineTuningJob:

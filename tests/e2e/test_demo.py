@@ -9,6 +9,7 @@ import pytest
 
 from app.embedded.stack import ROOT
 from tests.embedded.terminal import CTRL_C, terminal
+from tests.services import is_gone
 
 pytestmark = [
     pytest.mark.e2e,
@@ -68,5 +69,5 @@ def test_an_interrupted_demo_ends_well_and_leaves_nothing_running(environment):
         assert shown.read_all() == 0, shown.screen
     assert "nothing is left running" in shown.screen
     assert len(started) > 8
-    assert not [process for process in started if process.is_running()]
+    assert all(is_gone(process.pid) for process in started)
     assert left(environment) == []

@@ -4,11 +4,10 @@ import base64
 import os
 import signal
 
-import psutil
 import pytest
 
 from tests.e2e.conftest import messages, pool_child, step, succeeded, trainers, until, upload, weights
-from tests.services import eventually
+from tests.services import eventually, is_gone
 from tests.trainer.conftest import chat
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -17,7 +16,7 @@ MIDDLE = 60
 
 
 def in_the_middle(client, job):
-    return until(client, job, lambda job: job.status == "running" and step(job) >= MIDDLE)
+    return until(client, job, lambda job: job.status == "running" and step(client, job) >= MIDDLE)
 
 
 def digest(stack, job, tmp_path):
@@ -58,7 +57,7 @@ def test_a_pause_frees_the_process_and_resume_costs_no_bit(stack, client, start,
     training = trainers(stack)
     client.fine_tuning.jobs.pause(job.id)
     until(client, job, lambda job: job.status == "paused")
-    assert not [process for process in training if process.is_running()]
+    assert all(is_gone(process.pid) for process in training)
     client.fine_tuning.jobs.resume(job.id)
     ended = succeeded(client, job)
     assert digest(stack, ended, tmp_path) == digest(stack, undisturbed, tmp_path)
@@ -81,7 +80,7 @@ def test_a_killed_supervisor_takes_its_trainer_along_and_costs_no_bit(stack, cli
     job = in_the_middle(client, start())
     training = trainers(stack)
     pool_child(stack).kill()
-    eventually(lambda: not [process for process in training if process.is_running()])
+    eventually(lambda: all(is_gone(process.pid) for process in training))
     ended = succeeded(client, job)
     assert digest(stack, ended, tmp_path) == digest(stack, undisturbed, tmp_path)
 
@@ -91,7 +90,7 @@ def test_a_stopped_supervisor_leaves_no_trainer_running(stack, client, start, un
     training, supervisor = trainers(stack), pool_child(stack)
     supervisor.suspend()
     try:
-        eventually(lambda: not [p for p in training if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+        eventually(lambda: all(is_gone(process.pid) for process in training))
         until(client, job, lambda job: job.status == "queued")
     finally:
         supervisor.resume()
@@ -113,7 +112,7 @@ def test_a_cancelled_job_stops_and_leaves_no_model(stack, client, start, undistu
     training = trainers(stack)
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
     assert client.fine_tuning.jobs.retrieve(job.id).status == "cancelled"
-    eventually(lambda: not [process for process in training if process.is_running()])
+    eventually(lambda: all(is_gone(process.pid) for process in training))
     eventually(lambda: "The job was cancelled" in messages(client, job))
     assert client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model is None
 

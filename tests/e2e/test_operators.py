@@ -105,7 +105,7 @@ def test_a_stop_of_everything_and_a_new_start_loses_nothing(folder, tmp_path):
         whole = client.fine_tuning.jobs.create(model="tiny", training_file=rows, seed=3, hyperparameters=asked)
         succeeded(client, whole)
         job = client.fine_tuning.jobs.create(model="tiny", training_file=rows, seed=3, hyperparameters=asked)
-        until(client, job, lambda job: job.status == "running" and step(job) >= 60)
+        until(client, job, lambda job: job.status == "running" and step(client, job) >= 60)
     with new_stack(folder, "second") as second:
         client = client_of(second)
         ended = succeeded(client, job)

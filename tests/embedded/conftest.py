@@ -18,11 +18,3 @@ def listening(pid: int) -> set[str]:
     """The addresses that the process listens on."""
     connections = psutil.Process(pid).net_connections()
     return {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
-
-
-def is_gone(pid: int) -> bool:
-    """Whether no such process runs; one that waits to be reaped runs no more."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from app.embedded.stack import ROOT, as_shipped
-from tests.embedded.conftest import is_gone
 from tests.embedded.terminal import CTRL_C, terminal
+from tests.services import is_gone
 
 MAKE = ("make", "--no-print-directory")
 STRANGE = "I was charged $20 twice, $(whoami) & 'so'"

@@ -8,8 +8,7 @@ import pytest
 
 from app.embedded import postgres, unprivileged
 from app.embedded.processes import free_port
-from tests.embedded.conftest import is_gone, listening
-from tests.services import eventually, running
+from tests.services import eventually, is_gone, listening, running
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another user")
 

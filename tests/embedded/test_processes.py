@@ -7,8 +7,7 @@ import pytest
 
 from app.embedded.logs import Log
 from app.embedded.processes import Keeper, Program, run, stop_all
-from tests.embedded.conftest import is_gone
-from tests.services import eventually
+from tests.services import eventually, is_gone
 
 STUBBORN = "trap '' TERM; echo deaf; while :; do sleep 600; done"
 

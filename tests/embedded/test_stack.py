@@ -15,8 +15,7 @@ import pytest
 
 from app.embedded.processes import StackError
 from app.embedded.stack import ROOT, Stack, as_shipped
-from tests.embedded.conftest import is_gone
-from tests.services import eventually, scratch_directory
+from tests.services import eventually, is_gone, scratch_directory
 
 WEB = "web: python -m tests.embedded.dummy_web"
 WORKER = "worker: sleep 600"

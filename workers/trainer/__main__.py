@@ -71,10 +71,7 @@ def train(chosen: argparse.Namespace, emit: Emit) -> int:
         life.watch()
     directory = chosen.job_dir
     if chosen.standby:
-        from workers.trainer import standby
-
-        standby.rehearse()
-        print("standby ready", file=sys.stderr, flush=True)
+        rehearse()
         named = life.wait_for_run()
         if named is None:
             return report.DONE
@@ -83,6 +80,18 @@ def train(chosen: argparse.Namespace, emit: Emit) -> int:
     from workers.trainer import run
 
     return run.main(directory, life, emit)
+
+
+def rehearse() -> None:
+    """Get ready for a run; what goes wrong here is no job's fault, and shows again when there is one."""
+    try:
+        from workers.trainer import standby
+
+        standby.rehearse()
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+    else:
+        print("standby ready", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
