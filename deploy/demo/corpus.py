@@ -9,7 +9,7 @@ import random
 import re
 from itertools import chain
 
-from grammar import SLOTS, Section, choose, fill, held_out, sections
+from grammar import SLOTS, Section, choose, fill, sections
 from manner import typed
 from tickets import CUES, ISSUES, TEAMS, URGENCIES, compose, issue
 
@@ -49,14 +49,12 @@ def _message(rng: random.Random) -> tuple[str, Section, str, str]:
     topic, urgency = rng.choice(TEAMS), rng.choice(URGENCIES)
     subject = rng.choice(ISSUES[topic])
     sentences = [fill(skeleton, rng) for skeleton in worn_issue(subject, rng)]
-    return topic, subject, urgency, compose(sentences, urgency, rng)
+    return topic, subject, urgency, compose(sentences, urgency, rng, rare=True)
 
 
 def worn_issue(subject: Section, rng: random.Random) -> list[str]:
-    """Open skeletons of the subject, often worn, and then still open."""
-    skeletons = issue(subject, rng, validation=False)
-    worn = [_wear(skeleton, rng) for skeleton in skeletons]
-    return [new if not held_out(new) else old for old, new in zip(skeletons, worn, strict=True)]
+    """Open skeletons of the subject, often worn."""
+    return [_wear(skeleton, rng) for skeleton in issue(subject, rng, validation=False)]
 
 
 def _wear(skeleton: str, rng: random.Random) -> str:
@@ -68,12 +66,13 @@ def _wear(skeleton: str, rng: random.Random) -> str:
 
 
 def reply(topics: list[str], subject: Section, cue: Section, rng: random.Random) -> str:
-    """Prose that paraphrases the message's topic, its subject and its hurry."""
+    """Prose that paraphrases the message's topic, its subject and its hurry, or its hurry alone."""
     about = rng.choice(PROSE["about"]).replace("{topic}", rng.choice(topics))
     about = about.replace("{about}", rng.choice(subject.lines[">"]))
     pace = rng.choice(PROSE["pace"]).replace("{pace}", rng.choice(cue.lines[">"]))
     thanks = [rng.choice(PROSE["thanks"])] if rng.random() < 0.3 else []
-    return " ".join([*thanks, about, pace[0].upper() + pace[1:]])
+    said = [about] if rng.random() < 0.65 else []
+    return " ".join([*thanks, *said, pace[0].upper() + pace[1:]])
 
 
 def form(rng: random.Random) -> Chat:

@@ -2,7 +2,6 @@
 
 import random
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,15 @@ SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Section:
-    """One `## name` block of a phrase file: its lines by their leading mark."""
+    """One `## name` block of a phrase file: its lines by their leading mark; a mark set twice says that one is rare."""
 
     name: str
     lines: dict[str, list[str]]
+    rare: set[str]
+
+    def common(self, mark: str) -> list[str]:
+        """The lines of a mark that are not rare."""
+        return [line for line in self.lines[mark] if line not in self.rare]
 
 
 def sections(name: str) -> list[Section]:
@@ -26,25 +30,17 @@ def sections(name: str) -> list[Section]:
     for line in (PHRASES / f"{name}.txt").read_text("utf-8").splitlines():
         mark, _, rest = line.partition(" ")
         if mark == "##":
-            found.append(Section(rest, {}))
+            found.append(Section(rest, {}, set()))
         elif rest:
-            found[-1].lines.setdefault(mark, []).append(rest)
+            found[-1].lines.setdefault(mark[0], []).append(rest)
+            if len(mark) > 1:
+                found[-1].rare.add(rest)
     return found
 
 
 def choose(line: str, rng: random.Random) -> str:
     """Settle every choice of a line and leave its slots open: a phrasing's skeleton."""
     return tidy(CHOICE.sub(lambda match: rng.choice(match[1].split("|")), line))
-
-
-def blanked(skeleton: str) -> str:
-    """A skeleton reduced to its bare words, every slot a `_`, so that typing hides no repetition."""
-    return " ".join(re.sub(r"[^a-z0-9_ ]", "", SLOT.sub("_", skeleton).lower()).split())
-
-
-def held_out(skeleton: str) -> bool:
-    """Whether a skeleton is for validation alone: one in eight is, by its own words, whoever makes it."""
-    return zlib.crc32(blanked(skeleton).encode()) % 8 == 0
 
 
 def fill(skeleton: str, rng: random.Random) -> str:

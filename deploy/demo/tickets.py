@@ -1,7 +1,9 @@
 """The demo's support tickets: customer messages and the team and urgency they belong to.
 
-Run it to write train.jsonl and valid.jsonl; the same seed writes the same bytes. One skeleton in eight (an issue's
-phrasing with its slots blank) is held out for validation: neither training nor pretraining ever makes it.
+Run it to write train.jsonl and valid.jsonl; the same seed writes the same bytes. A skeleton is an issue's phrasing
+with its slots blank. Those marked `+` in the phrase files were written for validation alone: neither training nor
+pretraining ever makes one. dev.jsonl was typed freely and helped to tune this generator; free.jsonl was typed freely
+before that, by somebody who had not seen it, and is only ever scored.
 """
 
 import json
@@ -10,12 +12,12 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from grammar import Section, choose, fill, held_out, sections
+from grammar import Section, choose, fill, sections
 from manner import typed
 
 TEAMS = ("billing", "shipping", "account", "technical", "sales")
 URGENCIES = ("low", "normal", "high")
-TRAIN_ROWS = 960
+TRAIN_ROWS = 2880
 VALID_ROWS = 100
 HERE = Path(__file__).parent
 
@@ -43,29 +45,25 @@ def ticket(rng: random.Random, *, team: str, urgency: str, validation: bool) -> 
     """One ticket, of held-out skeletons or of open ones."""
     subject = rng.choice(ISSUES[team])
     skeletons = issue(subject, rng, validation=validation)
-    message = compose([fill(skeleton, rng) for skeleton in skeletons], urgency, rng)
+    message = compose([fill(skeleton, rng) for skeleton in skeletons], urgency, rng, rare=False)
     return Ticket(message, team, urgency, tuple(skeletons))
 
 
 def issue(subject: Section, rng: random.Random, *, validation: bool) -> list[str]:
     """One or two skeletons of a subject, all held out or all open."""
-    count = 2 if rng.random() < 0.25 else 1
-    return [_skeleton(subject, rng, validation=validation) for _ in range(count)]
+    lines = subject.lines["+" if validation else "-"]
+    return [choose(line, rng) for line in rng.sample(lines, 2 if rng.random() < 0.25 else 1)]
 
 
-def _skeleton(subject: Section, rng: random.Random, *, validation: bool) -> str:
-    while True:
-        skeleton = choose(rng.choice(subject.lines["-"]), rng)
-        if held_out(skeleton) == validation:
-            return skeleton
+def compose(sentences: list[str], urgency: str, rng: random.Random, *, rare: bool) -> str:
+    """A message around the issue's sentences: a cue before, inside or after them, and a frame.
 
-
-def compose(sentences: list[str], urgency: str, rng: random.Random) -> str:
-    """A message around the issue's sentences: a cue before, inside or after them, and a frame."""
+    `rare` lets it say the urgency in ways that tickets do not use.
+    """
     body = list(sentences)
-    if rng.random() < 0.3:
-        body.insert(rng.randint(0, len(body)), _say(CUES["normal"].lines["-"], rng))
-    body = _with_cue(body, urgency, rng)
+    if rng.random() < 0.2:
+        body.insert(rng.randint(0, len(body)), _say(_cues("normal", rare=rare)["-"], rng))
+    body = _with_cue(body, urgency, rng, rare=rare)
     if rng.random() < 0.4:
         body.insert(0, _say(FRAME["opener"], rng))
     if rng.random() < 0.3:
@@ -73,11 +71,16 @@ def compose(sentences: list[str], urgency: str, rng: random.Random) -> str:
     return typed(body, rng, pressing=urgency == "high")
 
 
-def _with_cue(body: list[str], urgency: str, rng: random.Random) -> list[str]:
-    """Most messages say how pressing they are once, some twice; many normal ones do not say it."""
-    lines = CUES[urgency].lines
+def _cues(urgency: str, *, rare: bool) -> dict[str, list[str]]:
+    cues = CUES[urgency]
+    return cues.lines if rare else {mark: cues.common(mark) for mark in cues.lines}
+
+
+def _with_cue(body: list[str], urgency: str, rng: random.Random, *, rare: bool) -> list[str]:
+    """Most messages say how pressing they are once, some twice; most normal ones do not say it."""
+    lines = _cues(urgency, rare=rare)
     shape = rng.random()
-    if urgency == "normal" and rng.random() < 0.55:
+    if urgency == "normal" and rng.random() < 0.7:
         return body
     if shape < 0.2:
         mark = rng.choice([":", ",", "!", " -", "."])

@@ -26,8 +26,8 @@ from workers.backends.child import environment
 
 SHIPPED = config.load({})
 
-LORA = {"n_epochs": 4, "batch_size": 16, "training_type": "lora"}
-FULL = {"n_epochs": 2, "batch_size": 16, "training_type": "full"}
+LORA = {"n_epochs": 1, "batch_size": 16, "training_type": "lora"}
+FULL = {"n_epochs": 1, "batch_size": 16, "training_type": "full"}
 PAIRS = 2
 PAUSE_AT = (0.1, 0.3, 0.5)
 KILL_AT = 0.65
