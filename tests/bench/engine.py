@@ -49,7 +49,7 @@ class Profile:
     starts: int
 
 
-PROFILES = {"short": Profile(5, 8, 1, 1), "full": Profile(12, 8, 2, 5)}
+PROFILES = {"short": Profile(5, 8, 1, 1), "full": Profile(12, 8, 1, 3)}
 
 
 def run(profile: str = "short") -> dict[str, Any]:
@@ -82,7 +82,7 @@ def compare(job: Path, setting: Setting, profile: Profile) -> dict[str, Any]:
 def _child(engine: str, job: Path, setting: Setting, profile: Profile) -> dict[str, Any]:
     asked = json.dumps({"setting": asdict(setting), "profile": asdict(profile)})
     environment = {
-        **os.environ, "OMP_NUM_THREADS": str(setting.threads), "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1",
+        **os.environ, "OMP_NUM_THREADS": str(setting.threads), "GOMP_SPINCOUNT": "2000", "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore",
     }  # fmt: skip
     command = [sys.executable, "-m", "tests.bench.engine", "--child", engine, "--job", str(job), "--asked", asked]

@@ -14,6 +14,7 @@ from typing import Any
 
 ALLOWED = (
     "CUDA_VISIBLE_DEVICES",
+    "GOMP_SPINCOUNT",
     "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_CACHE",

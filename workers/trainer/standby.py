@@ -3,6 +3,7 @@
 No accelerator is touched: the rehearsal's environment says cpu.
 """
 
+import gc
 import json
 import tempfile
 from pathlib import Path
@@ -27,6 +28,8 @@ def rehearse() -> None:
         _write_model(directory / "base")
         _write_job(directory)
         run.main(directory, Lifeline(), lambda line: None)
+    gc.collect()
+    gc.freeze()  # the libraries' objects stay: no later collection has to look through them
 
 
 def _write_model(directory: Path) -> None:
