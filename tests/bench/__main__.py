@@ -113,8 +113,9 @@ def measure(parts: list[str]) -> list[Row]:
 def main() -> int:
     """The exit status: 0, 1 when weights or losses differ or a part could not be measured, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=PARTS, metavar="engine|service", help="what to measure; both")
-    parts = parser.parse_args().parts or PARTS
+    parser.add_argument("part", nargs="?", choices=PARTS, help="what to measure; both unless given")
+    asked = parser.parse_args().part
+    parts = [asked] if asked else PARTS
     interrupt_on_signals()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # models written by the engine's part draw bars
     print("\n".join(machine.describe()), flush=True)

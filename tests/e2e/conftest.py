@@ -6,7 +6,7 @@ import tarfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import psutil
@@ -100,7 +100,8 @@ def until(client: OpenAI, job: FineTuningJob, reached: Callable[[FineTuningJob],
 def step(client: OpenAI, job: FineTuningJob) -> int:
     """The newest step that the job has told of; its events are younger than its progress."""
     newest = client.fine_tuning.jobs.list_events(job.id, limit=10).data
-    return max((event.data["step"] for event in newest if event.type == "metrics"), default=0)
+    steps = [cast("dict[str, int]", event.data)["step"] for event in newest if event.type == "metrics"]
+    return max(steps, default=0)
 
 
 def succeeded(client: OpenAI, job: FineTuningJob) -> FineTuningJob:

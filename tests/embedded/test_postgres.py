@@ -8,7 +8,8 @@ import pytest
 
 from app.embedded import postgres, unprivileged
 from app.embedded.processes import free_port
-from tests.services import eventually, is_gone, listening, running
+from tests.embedded.conftest import listening
+from tests.services import eventually, is_gone, running
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another user")
 
