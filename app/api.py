@@ -92,6 +92,8 @@ def _answer_error(error: Exception) -> Response:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     if known.status == 413:
         response.headers["Connection"] = "close"  # the rest of the body stays unread
+    if known.status == 429:
+        response.headers["x-should-retry"] = "false"
     if known.status == 503:
         response.headers["Retry-After"] = "1"
     return response

@@ -36,7 +36,13 @@ class Settings:
     retry_seconds: float = _setting(10.0, "wait after the first loss of a worker, doubled at each further one; s")
     forget_seconds: float = _setting(60.0, "after this long an unclaimed message is sent again; s")
     dispatch_ahead: int = _setting(8, "waiting jobs of one queue that are offered to Redis at a time")
-    train_queue: str = _setting("train", "Celery queue of new training jobs")
+    train_queue: str = _setting("train", "Celery queue of jobs whose model names no `queue` in the catalogue")
+    trainer_queues: str = _setting("", "queues that a trainer worker serves, comma separated; empty: `TRAIN_QUEUE`")
+    org_max_running: int = _setting(
+        0, "jobs that an organization without a limit of its own trains at once; 0: no limit"
+    )
+    org_max_waiting: int = _setting(1000, "jobs of such an organization that may wait; more are refused; 0: no limit")
+    preempt: bool = _setting(False, "let a waiting job stop a running one of its organization with a lower priority")
     checkpoint_seconds: float = _setting(60.0, "time between two resume points of a run; s")
     trainer_standby: bool = _setting(True, "keep one trainer process ready, which saves seconds at each start")
     trainer_concurrency: int = _setting(1, "jobs that one trainer worker trains at a time")

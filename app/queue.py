@@ -2,6 +2,7 @@
 
 import logging
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -10,6 +11,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from app.config import Settings, require
+from app.core import catalogue
 from app.core.errors import Unavailable
 from app.core.job import Job
 from app.core.states import TASKS, Status
@@ -23,7 +25,10 @@ log = logging.getLogger(__name__)
 
 def celery_settings(settings: Settings, *, socket_timeout: float) -> dict[str, Any]:
     """The Celery configuration that senders and workers share; `socket_timeout` in seconds."""
-    queues = [TASKS[Status.VALIDATING_FILES], settings.train_queue, TASKS[Status.FINALIZING]]
+    known = catalogue.load(Path(settings.models_file)).queues()
+    served = [name.strip() for name in settings.trainer_queues.split(",") if name.strip()]
+    training = {settings.train_queue, *known, *served}
+    queues = [TASKS[Status.VALIDATING_FILES], *sorted(training), TASKS[Status.FINALIZING]]
     return {
         "broker_url": settings.redis_url,
         "broker_use_ssl": tls_options(settings) or False,
@@ -96,7 +101,10 @@ def dispatch(status: Status, queue: str) -> None:
     """Refill the window of a status and queue; what cannot be done now is left to the clock."""
     try:
         with transaction() as conn:
-            woken = windows.dispatch(conn, status, queue, ahead=require().dispatch_ahead)
+            chosen = require()
+            woken = windows.dispatch(
+                conn, status, queue, ahead=chosen.dispatch_ahead, max_running=chosen.org_max_running
+            )
     except Unavailable as error:
         log.warning("not woken: %s", error.message)
         return

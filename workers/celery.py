@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import setup_logging, task_postrun, worker_process_init, worker_shutting_down
 
 from app import logs
 from app.config import require
+from app.core.states import TASKS, Status
 from app.queue import celery_settings
 from workers import finalization, scratch, supervision, training, validation
 
@@ -17,22 +18,22 @@ app = Celery("tuneyard")
 app.conf.update(celery_settings(settings, socket_timeout=WORKER_SOCKET_TIMEOUT_SECONDS))
 
 
-@app.task(name="validate")
-def validate(job_id: str) -> None:
+@app.task(name="validate", bind=True)
+def validate(task: Task, job_id: str) -> None:
     """Check the files of a new job."""
-    validation.validate(job_id)
+    validation.validate(job_id, task_id=task.request.id)
 
 
-@app.task(name="train")
-def train(job_id: str) -> None:
+@app.task(name="train", bind=True)
+def train(task: Task, job_id: str) -> None:
     """Train a queued job."""
-    training.train(job_id)
+    training.train(job_id, task_id=task.request.id)
 
 
-@app.task(name="finalize")
-def finalize(job_id: str) -> None:
+@app.task(name="finalize", bind=True)
+def finalize(task: Task, job_id: str) -> None:
     """Publish a trained job."""
-    finalization.finalize(job_id)
+    finalization.finalize(job_id, task_id=task.request.id)
 
 
 @setup_logging.connect
@@ -59,7 +60,7 @@ def _prepare() -> None:
 
 def serves_training() -> bool:
     """Whether this worker consumes a training queue."""
-    return settings.train_queue in app.amqp.queues.consume_from
+    return bool(set(app.amqp.queues.consume_from) - {TASKS[Status.VALIDATING_FILES], TASKS[Status.FINALIZING]})
 
 
 @worker_shutting_down.connect

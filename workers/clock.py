@@ -22,6 +22,8 @@ log = logging.getLogger("workers.clock")
 def tick(settings: Settings) -> None:
     """One round."""
     take_back(settings)
+    if settings.preempt:
+        preempt()
     refill(settings)
     link_published()
     purge()
@@ -36,6 +38,14 @@ def take_back(settings: Settings) -> None:
         for job in taken:
             log.warning("taken back from a lost worker, job is %s", job.status, extra={"job_id": job.id})
         lost = len(taken) == leases.TAKEN_BACK_AT_A_TIME
+
+
+def preempt() -> None:
+    """Let running jobs make way for more urgent ones of their organization."""
+    with transaction() as conn:
+        stopped = windows.preempt(conn)
+    for job_id in stopped:
+        log.info("asked to make way for more urgent work", extra={"job_id": job_id})
 
 
 def refill(settings: Settings) -> None:

@@ -33,9 +33,9 @@ RESULT_COLUMNS = {
 log = logging.getLogger(__name__)
 
 
-def finalize(job_id: str) -> None:
+def finalize(job_id: str, *, task_id: str | None = None) -> None:
     """Publish what a trained job made, if it is free."""
-    serve(job_id, Status.FINALIZING, _finalize)
+    serve(job_id, Status.FINALIZING, _finalize, task_id=task_id)
     try:
         link_published()
     except (StorageError, Unavailable) as error:

@@ -46,7 +46,14 @@ class Stopped(Exception):
 
 
 class Surrendered(Exception):
-    """The stage cannot go on here, for a reason that another try may not meet: the clock takes the job back."""
+    """The stage cannot go on here, for a reason that another try may not meet: the clock takes the job back.
+
+    `loss` is `memory` when its process was killed for memory.
+    """
+
+    def __init__(self, message: str, *, loss: str | None = None) -> None:
+        super().__init__(message)
+        self.loss = loss
 
 
 @dataclass(frozen=True)
@@ -185,23 +192,26 @@ class Lease:
                 self.until = asked_at + self._settings.lease_seconds * TRUSTED_SHARE_OF_LEASE
 
 
-def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> None:
+def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending], *, task_id: str | None = None) -> None:
     """Run one stage of a job under a lease, if the job is `ready` and free; otherwise drop the message.
 
+    With its `task_id`, a message that a newer one has replaced is dropped too.
     Raises JobFailed after a failed job was recorded, so that the task shows as failed.
     """
     with logs.bound(job_id=job_id):
-        ended = _serve(job_id, ready, stage)
+        ended = _serve(job_id, ready, stage, task_id)
     if ended is not None and ended.status is Status.FAILED:
         raise JobFailed(f"{job_id}: {(ended.error or {}).get('message')}")
 
 
-def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> Job | None:
+def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending], task_id: str | None) -> Job | None:
     """The job as it is after this turn; None when there was no turn, or it was lost."""
     settings = require("database_url", "redis_url", "storage_url")
     claimed_at = time.monotonic()
     with transaction() as conn:
-        job = leases.claim(conn, job_id, ready=ready, owner=_owner(), lease_seconds=settings.lease_seconds)
+        job = leases.claim(
+            conn, job_id, ready=ready, owner=_owner(), lease_seconds=settings.lease_seconds, task_id=task_id
+        )
     if job is None:
         log.info("message dropped: not ready, or another worker has it")
         return None
@@ -215,7 +225,7 @@ def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending]) -> Job 
         return None
     except (Surrendered, StorageError, Unavailable) as error:
         log.warning("surrendered: %s", error)
-        _surrender(job)
+        _surrender(job, loss=getattr(error, "loss", None))
         return None
     except Exception:
         _surrender(job)
@@ -238,11 +248,11 @@ def _error(error: JobFailed) -> dict[str, Any]:
     return {"code": error.code or "internal_error", "message": error.message, "param": error.param}
 
 
-def _surrender(job: Job) -> None:
+def _surrender(job: Job, *, loss: str | None = None) -> None:
     """Give the job back; only once the heartbeats have ended, since the next one would renew the lease."""
     try:
         with transaction() as conn:
-            leases.surrender(conn, job)
+            leases.surrender(conn, job, loss=loss)
     except Unavailable as error:
         log.warning("not surrendered, the lease will lapse: %s", error.message)
 

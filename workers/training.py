@@ -40,9 +40,9 @@ def threads(chosen: Settings, *, cores: int) -> int:
     return chosen.trainer_threads or max(1, cores // max(1, chosen.trainer_concurrency))
 
 
-def train(job_id: str) -> None:
+def train(job_id: str, *, task_id: str | None = None) -> None:
     """Train a queued job, if it is free."""
-    serve(job_id, Status.QUEUED, lambda lease: _train(lease, backend()))
+    serve(job_id, Status.QUEUED, lambda lease: _train(lease, backend()), task_id=task_id)
 
 
 def _train(lease: Lease, chosen: Backend) -> Ending:
@@ -65,7 +65,7 @@ def _run(lease: Lease, chosen: Backend, directory: Path, publisher: ThreadPoolEx
         outcome = chosen.run(directory, run.report)
     except TrainerLost as error:
         run.let_go()
-        raise Surrendered(str(error)) from error
+        raise Surrendered(str(error), loss=error.loss) from error
     if outcome is Outcome.STOPPED:
         run.let_go()
         raise Stopped

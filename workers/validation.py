@@ -19,9 +19,9 @@ PARTS = {"training_file": TRAINING, "validation_file": VALIDATION}
 INSPECT_POLL_SECONDS = 0.5
 
 
-def validate(job_id: str) -> None:
+def validate(job_id: str, *, task_id: str | None = None) -> None:
     """Validate the files of a new job, if it is free."""
-    serve(job_id, Status.VALIDATING_FILES, _validate)
+    serve(job_id, Status.VALIDATING_FILES, _validate, task_id=task_id)
 
 
 def _validate(lease: Lease) -> Ending:

@@ -11,11 +11,11 @@ from app.actions.pages import Page, cut
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
-from app.core.errors import Invalid, KeyReused, WrongState
+from app.core.errors import Invalid, KeyReused, OverLimit, WrongState
 from app.core.hyperparameters import BaseModel
-from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob
+from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob, Place
 from app.core.states import TERMINAL, Desired, Status
-from app.store import checkpoints, events, files, jobs
+from app.store import checkpoints, events, files, jobs, orgs
 from app.store.db import Connection, Row, transaction
 
 MAX_SEED = 2**31 - 1
@@ -46,6 +46,7 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
         made = _made_before(conn, caller, sent)
         if made is not None:
             return jobs.as_seen(made)
+        _refuse_beyond_limit(conn, caller)
         base = _base_model(new.model)
         _refuse_unusable_file(conn, caller, new.training_file, "training_file")
         if new.validation_file is not None:
@@ -55,7 +56,8 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
             names.job_id(),
             project_id=caller.project_id,
             key_id=caller.key_id,
-            queue=settings().train_queue,
+            queue=base.queue or settings().train_queue,
+            priority=new.priority,
             spec=_spec(new, base),
             metadata=new.metadata,
             idem_key=sent.idempotency_key,
@@ -83,6 +85,19 @@ def _made_before(conn: Connection[Row], caller: Caller, sent: Submission) -> Job
             code="idempotency_key_reused",
         )
     return job
+
+
+def _refuse_beyond_limit(conn: Connection[Row], caller: Caller) -> None:
+    """Refuse a job beyond what its organization may have waiting; jobs that train already do not count."""
+    jobs.lock_creation(conn, f"org/{caller.org_id}")
+    org = orgs.get(conn, caller.org_id)
+    most = settings().org_max_waiting if org.max_waiting is None else org.max_waiting
+    if most and orgs.not_begun(conn, org.id) >= most:
+        raise OverLimit(
+            f"The organization {org.id} has {most} jobs waiting, and may have no more than that. One can be created as "
+            "soon as one of them starts or is cancelled; the operator can raise the limit (max-waiting).",
+            code="too_many_waiting_jobs",
+        )
 
 
 def _base_model(name: str) -> BaseModel:
@@ -131,11 +146,21 @@ def _ignored(keys: tuple[str, ...]) -> NewEvent:
     )
 
 
+@dataclass(frozen=True)
+class QueuedJob(Job):
+    """A job that waits for a trainer, with its place among those that do."""
+
+    place: Place
+
+
 def retrieve(caller: Caller, job_id: str) -> Job:
-    """The job as its owner sees it. Raises Unknown."""
+    """The job as its owner sees it; a queued one comes with its place. Raises Unknown."""
     caller.must("read")
     with transaction() as conn:
-        return jobs.as_seen(jobs.get(conn, caller.project_id, job_id))
+        job = jobs.as_seen(jobs.get(conn, caller.project_id, job_id))
+        if job.status is not Status.QUEUED:
+            return job
+        return QueuedJob(**vars(job), place=orgs.place(conn, job, max_running=settings().org_max_running))
 
 
 def page(
@@ -202,6 +227,18 @@ def resume(caller: Caller, job_id: str) -> Job:
                 raise _completed(job)
             return job
     queue.wake(job)
+    return job
+
+
+def preempt(job_id: str) -> Job:
+    """The operator's wish that a running job makes way: it is stopped at a checkpoint and queued again.
+
+    Raises WrongState when the job does not run, or is being paused or cancelled.
+    """
+    with transaction() as conn:
+        job = jobs.request_way(conn, job_id)
+    if job is None:
+        raise WrongState(f"{job_id} is no job that runs and goes on: nothing was changed.")
     return job
 
 

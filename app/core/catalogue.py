@@ -1,5 +1,6 @@
 """The base models that may be tuned: read from a TOML file, looked up by name or alias."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from app.core.hyperparameters import BaseModel
 
+QUEUE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TRAINING_TYPES = ("lora", "full")
 
 
@@ -26,6 +28,10 @@ class Catalogue:
         if name in self.models:
             return self.models[name]
         return next((model for model in self.models.values() if name in model.aliases), None)
+
+    def queues(self) -> list[str]:
+        """The queues that models ask for by name."""
+        return sorted({model.queue for model in self.models.values() if model.queue})
 
     def names(self) -> list[str]:
         """Every name and alias a caller may use, the file's order kept."""
@@ -56,6 +62,12 @@ def load(path: Path) -> Catalogue:
     return Catalogue(models)
 
 
+def _queue(name: str) -> str:
+    if name and not QUEUE.fullmatch(name):
+        raise ValueError("queue is 1 to 64 letters, digits, dots, hyphens or underscores")
+    return name
+
+
 def _model(entry: Mapping[str, Any], folder: Path) -> BaseModel:
     source = entry["source"]
     rates = {kind: float(rate) for kind, rate in entry["learning_rate"].items()}
@@ -70,6 +82,7 @@ def _model(entry: Mapping[str, Any], folder: Path) -> BaseModel:
         training_type=training_type,
         learning_rates=rates,
         context_length=int(entry["context_length"]),
+        queue=_queue(entry.get("queue", "")),
         memory=dict(entry.get("memory", {})),
         description=entry.get("description", ""),
     )

@@ -8,6 +8,7 @@ JobServiceError
 ├── Unknown            404  there is no such thing, or it is another project's
 ├── NotAllowed         405  the URL knows other methods
 ├── TooLarge           413  more bytes than this server takes
+├── OverLimit          429  the organization has as many jobs as it may have
 ├── KeyReused          422  an Idempotency-Key that came with another body before
 ├── Unavailable        503  a part of the service is away; the same request may pass later
 └── JobFailed           -   why a job failed: written to the job, never raised at a caller
@@ -64,6 +65,12 @@ class TooLarge(JobServiceError):
     """The body or the file is over this server's limit."""
 
     status = 413
+
+
+class OverLimit(JobServiceError):
+    """One job too many for the organization; trying again at once does not help."""
+
+    status = 429
 
 
 class KeyReused(JobServiceError):

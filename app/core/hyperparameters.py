@@ -66,6 +66,7 @@ class BaseModel:
     training_type: str
     learning_rates: Mapping[str, float]
     context_length: int
+    queue: str
     memory: Mapping[str, str]
     description: str
 

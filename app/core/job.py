@@ -20,6 +20,7 @@ class NewJob:
     method: str = "supervised"
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] | None = None
+    priority: int = 0
     ignored_keys: tuple[str, ...] = ()
 
 
@@ -31,6 +32,7 @@ class Job:
     project_id: str
     org_id: str
     queue: str
+    priority: int
     status: Status
     desired: Desired
     attempt: int
@@ -48,11 +50,38 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     not_before: datetime
+    active_seconds: float
+    yields: bool
 
     @property
     def ended(self) -> bool:
         """Whether the job is in a state that it never leaves."""
         return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class Org:
+    """An organization: `usage` is in trainer seconds of late; a limit of None is the service's, 0 is none."""
+
+    id: str
+    weight: float
+    max_running: int | None
+    max_waiting: int | None
+    usage: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a queued job stands: `position` from 1; its organization's jobs at work and their limit, 0 for none.
+
+    `slots` trainers work in the queue now; `job_seconds` is the mean of its latest jobs, None before the first.
+    """
+
+    position: int
+    running: int
+    max_running: int
+    slots: int
+    job_seconds: float | None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from app.core.job import Event, Job, NewEvent
 from app.core.states import Desired
 from app.store import rows
 from app.store.db import Connection, Row
-from app.store.leases import FENCE, LeaseLost, fence
+from app.store.leases import FENCE, WANTED, LeaseLost, fence
 
 COLUMNS = rows.columns(Event)
 
@@ -33,7 +33,7 @@ def append(conn: Connection[Row], job: Job, events: Sequence[NewEvent], *, seq: 
     ]
     row = conn.execute(
         f"""
-        with ok as (select id, attempt, desired from jobs where {FENCE} for share),
+        with ok as (select id, attempt, {WANTED} from jobs where {FENCE} for share),
         written as (
           insert into job_events (job_id, attempt, seq, once, level, type, message, data)
           select ok.id, ok.attempt, e.seq, e.once, e.level, e.type, e.message, e.data

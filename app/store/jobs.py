@@ -41,6 +41,7 @@ def insert(
     project_id: str,
     key_id: str,
     queue: str,
+    priority: int = 0,
     spec: Mapping[str, Any],
     metadata: Mapping[str, str] | None,
     idem_key: str | None,
@@ -50,8 +51,8 @@ def insert(
     job = maybe(
         conn,
         f"""
-        insert into jobs (id, project_id, org_id, key_id, queue, spec, metadata, idem_key, idem_hash)
-        select %(id)s, id, org_id, %(key)s, %(queue)s, %(spec)s, %(metadata)s, %(idem_key)s, %(idem_hash)s
+        insert into jobs (id, project_id, org_id, key_id, queue, priority, spec, metadata, idem_key, idem_hash)
+        select %(id)s, id, org_id, %(key)s, %(queue)s, %(priority)s, %(spec)s, %(metadata)s, %(idem_key)s, %(idem_hash)s
           from projects where id = %(project)s
         returning {COLUMNS}
         """,
@@ -60,6 +61,7 @@ def insert(
             "project": project_id,
             "key": key_id,
             "queue": queue,
+            "priority": priority,
             "spec": jsonb(spec),
             "metadata": jsonb(metadata),
             "idem_key": idem_key,
@@ -188,6 +190,17 @@ def request_resume(conn: Connection[Row], project_id: str, job_id: str) -> Job |
         returning {COLUMNS}
         """,
         {"id": job_id, "project": project_id},
+    )
+
+
+def request_way(conn: Connection[Row], job_id: str) -> Job | None:
+    """Ask a running job's worker to stop it for more urgent work: it is queued again. None when it does not run."""
+    return maybe(
+        conn,
+        f"""
+        update jobs set yields = true where id = %(id)s and status = 'running' and desired = 'run' returning {COLUMNS}
+        """,
+        {"id": job_id},
     )
 
 

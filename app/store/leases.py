@@ -8,9 +8,11 @@ from typing import Any
 
 from app.core.job import Job
 from app.core.states import Desired, Outcome, Status
+from app.store import orgs
 from app.store.db import Connection, Row, jsonb
-from app.store.jobs import COLUMNS, maybe, several
+from app.store.jobs import COLUMNS, maybe, read
 
+WANTED = "case when desired = 'run' and yields then 'pause' else desired end as desired"
 FENCE = "id = %(id)s and attempt = %(attempt)s and lease_owner = %(owner)s"
 LOSSES_ALLOWED = 3
 TAKEN_BACK_AT_A_TIME = 100
@@ -25,8 +27,13 @@ def fence(job: Job) -> dict[str, Any]:
     return {"id": job.id, "attempt": job.attempt, "owner": job.lease_owner}
 
 
-def claim(conn: Connection[Row], job_id: str, *, ready: Status, owner: str, lease_seconds: float) -> Job | None:
-    """Take the job for one attempt. None when it is not `ready`, not due, or another's: then drop the message."""
+def claim(
+    conn: Connection[Row], job_id: str, *, ready: Status, owner: str, lease_seconds: float, task_id: str | None = None
+) -> Job | None:
+    """Take the job for one attempt. None when it is not `ready`, not due, or another's: then drop the message.
+
+    With a `task_id`, None also when a newer message has taken the place of this one.
+    """
     return maybe(
         conn,
         f"""
@@ -37,14 +44,15 @@ def claim(conn: Connection[Row], job_id: str, *, ready: Status, owner: str, leas
                                  else started_at end
          where id = %(id)s and status = %(ready)s and desired = 'run' and lease_owner is null
            and not_before <= clock_timestamp()
+           and (%(task)s::text is null or task_id = %(task)s)
         returning {COLUMNS}
         """,
-        {"id": job_id, "ready": ready, "owner": owner, "lease": lease_seconds},
+        {"id": job_id, "ready": ready, "owner": owner, "lease": lease_seconds, "task": task_id},
     )
 
 
 def renew(conn: Connection[Row], job: Job, *, lease_seconds: float, progress: Mapping[str, Any] | None) -> Desired:
-    """Extend the lease and return what the owner of the job wants.
+    """Extend the lease and return what is wanted of the job; one that must make way is stopped as for a pause.
 
     Raises LeaseLost when the lease is another's, or nobody's.
     """
@@ -52,7 +60,7 @@ def renew(conn: Connection[Row], job: Job, *, lease_seconds: float, progress: Ma
         f"""
         update jobs set lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
                progress = coalesce(%(progress)s::jsonb, progress)
-         where {FENCE} returning desired
+         where {FENCE} returning {WANTED}
         """,
         {**fence(job), "lease": lease_seconds, "progress": jsonb(progress)},
     ).fetchone()
@@ -115,23 +123,30 @@ def finish(
     )
     if ended is None:
         raise LeaseLost(job.id)
+    orgs.charge(conn, {job.org_id: ended.active_seconds - job.active_seconds})
     return ended
 
 
-def surrender(conn: Connection[Row], job: Job) -> None:
-    """Let the clock take the job back now: the trainer died unexplained, or something it needs is away."""
-    conn.execute(f"update jobs set lease_until = clock_timestamp() where {FENCE}", fence(job))
+def surrender(conn: Connection[Row], job: Job, *, loss: str | None = None) -> None:
+    """Let the clock take the job back now: the trainer died unexplained, or something it needs is away.
+
+    `loss` is `memory` when the trainer was killed for memory.
+    """
+    conn.execute(
+        f"update jobs set lease_until = clock_timestamp(), loss = %(loss)s where {FENCE}", {**fence(job), "loss": loss}
+    )
 
 
 def take_back(conn: Connection[Row], *, retry_seconds: float) -> list[Job]:
     """Take back at most 100 jobs whose leases lapsed: each is queued again after a growing wait, or ends.
 
-    A job whose workers were lost more than three times in a row without a new resume point fails with `worker_lost`.
+    A job whose workers were lost more than three times in a row without a new resume point fails with `worker_lost`,
+    or with `out_of_memory` when the last trainer was killed for memory.
     """
-    return several(
-        conn,
+    rows = conn.execute(
         f"""
-        with x as (select id from jobs where lease_owner is not null and lease_until <= clock_timestamp()
+        with x as (select id, active_seconds from jobs
+                    where lease_owner is not null and lease_until <= clock_timestamp()
                     order by lease_until limit %(most)s for update skip locked)
         update jobs j set
           status = case when desired = 'cancel' then 'cancelled' when crashes + 1 > %(allowed)s then 'failed'
@@ -142,12 +157,20 @@ def take_back(conn: Connection[Row], *, retry_seconds: float) -> list[Job]:
           not_before = clock_timestamp()
                      + least(interval '10 min', make_interval(secs => %(retry)s) * power(2, crashes)),
           error = case when desired <> 'cancel' and crashes + 1 > %(allowed)s then jsonb_build_object(
-                    'code', 'worker_lost', 'param', null, 'message', 'The worker was lost ' || crashes + 1
-                    || ' times in a row without a new checkpoint. Its machine may lack memory: a smaller batch_size, '
-                    || 'max_length or model needs less. The job can be created again as it is.') else error end,
+                    'code', case loss when 'memory' then 'out_of_memory' else 'worker_lost' end, 'param', null,
+                    'message', case loss when 'memory' then 'The trainer was killed for memory, and workers were lost '
+                    else 'The worker was lost ' end || crashes + 1 || ' times in a row without a new checkpoint. '
+                    || case loss when 'memory' then 'A' else 'Its machine may lack memory: a' end
+                    || ' smaller batch_size, max_length or model needs less. The job can be created again as it is.')
+                  else error end,
           finished_at = case when desired = 'cancel' or crashes + 1 > %(allowed)s then clock_timestamp() end
          from x where j.id = x.id and j.lease_until <= clock_timestamp()
-        returning {", ".join("j." + name for name in COLUMNS.split(", "))}
+        returning j.active_seconds - x.active_seconds as spent, {", ".join("j." + name for name in COLUMNS.split(", "))}
         """,
         {"allowed": LOSSES_ALLOWED, "retry": retry_seconds, "most": TAKEN_BACK_AT_A_TIME},
-    )
+    ).fetchall()
+    spent: dict[str, float] = {}
+    for row in rows:
+        spent[row["org_id"]] = spent.get(row["org_id"], 0.0) + row.pop("spent")
+    orgs.charge(conn, spent)
+    return [read(**row) for row in rows]

@@ -66,3 +66,15 @@ def test_the_catalogue_that_ships_is_sound_and_says_what_memory_is_needed():
     models = load(DEFAULT_CATALOGUE).models
     assert "tuneyard-tiny" in models
     assert all(set(model.memory) == {"lora", "full"} for model in models.values())
+
+
+def test_a_model_names_the_queue_that_its_jobs_wait_in(tmp_path):
+    found = load(written(tmp_path, ENTRY + 'queue = "gpu-80gb"\n' + ENTRY.replace('"tiny"', '"other"').replace(
+        '"gpt-4o-mini"', '"gpt-4o"')))  # fmt: skip
+    assert (found.models["tiny"].queue, found.models["other"].queue) == ("gpu-80gb", "")
+    assert found.queues() == ["gpu-80gb"]
+
+
+def test_a_queue_that_no_worker_could_be_told_is_refused(tmp_path):
+    with pytest.raises(CatalogueError):
+        load(written(tmp_path, ENTRY + 'queue = "a, b"\n'))

@@ -29,6 +29,13 @@ source = "./model"
 learning_rate = { lora = 1e-3, full = 1e-4 }
 context_length = 512
 description = "A base."
+
+[[model]]
+name = "big/base"
+source = "./model"
+learning_rate = { lora = 1e-3, full = 1e-4 }
+context_length = 512
+queue = "gpu-80gb"
 """
 
 

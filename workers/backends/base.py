@@ -12,7 +12,14 @@ Line = Mapping[str, Any]
 
 
 class TrainerLost(Exception):
-    """The run ended without saying why: killed, out of memory, or its machine is failing. It may be tried again."""
+    """The run ended without saying why, or its machine is failing. It may be tried again.
+
+    `loss` is `memory` when the system killed the process for memory.
+    """
+
+    def __init__(self, message: str, *, loss: str | None = None) -> None:
+        super().__init__(message)
+        self.loss = loss
 
 
 Report = Callable[[Sequence[Line]], Order]

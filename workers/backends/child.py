@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from workers.backends import memory
+
 ALLOWED = (
     "CUDA_VISIBLE_DEVICES",
     "GOMP_SPINCOUNT",
@@ -63,6 +65,8 @@ class Child:
             start_new_session=True,
             bufsize=0,
         )
+        memory.prefer(self._process.pid)
+        self._kills_before = memory.kills()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
@@ -129,6 +133,10 @@ class Child:
     def wait(self) -> int:
         """The exit code, negative for a signal."""
         return self._process.wait()
+
+    def killed_for_memory(self) -> bool:
+        """Whether it ended by a SIGKILL while the kernel killed somebody for memory."""
+        return self._process.returncode == -signal.SIGKILL and memory.kills() > self._kills_before
 
     def last_words(self) -> str:
         """The end of what it wrote to stderr."""

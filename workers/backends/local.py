@@ -94,4 +94,5 @@ def _verdict(child: Child, last: dict[str, Line], *, asked_to_stop: bool) -> Out
         return Outcome.DONE
     if asked_to_stop and code in (STOPPED_EXIT, 0, -signal.SIGTERM):
         return Outcome.STOPPED
-    raise TrainerLost(f"the trainer ended with {code}: {child.last_words()}")
+    loss = "memory" if child.killed_for_memory() else None
+    raise TrainerLost(f"the trainer ended with {code}: {child.last_words()}", loss=loss)

@@ -67,14 +67,19 @@ def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     epoch_ends = run.step % run.per_epoch == 0
     if run.valid is not None and (epoch_ends or (settings.eval_steps and run.step % settings.eval_steps == 0)):
         try:
-            run.history.last |= evaluation.evaluate(
-                run.engine, run.valid, step=run.step, batch_size=settings.batch_size, stop=lambda: lifeline.stop_asked
-            )
+            with run.meter.evaluating():
+                run.history.last |= evaluation.evaluate(
+                    run.engine,
+                    run.valid,
+                    step=run.step,
+                    batch_size=settings.batch_size,
+                    stop=lambda: lifeline.stop_asked,
+                )
         except evaluation.Interrupted:
             stop(run, lifeline, emit)
     run.history.settled = run.step
     emit({"type": "metrics", "step": run.step, "total_steps": run.total_steps, **run.history.last})
-    run.meter.progress(run.step, run.total_steps, run.per_epoch, run.history.last, emit)
+    run.meter.progress(run.step, run.total_steps, run.per_epoch, settings.eval_steps, run.history.last, emit)
     if epoch_ends:
         publish(run, "epoch", lifeline, emit)
 
@@ -97,13 +102,13 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
     )
     if best:
         run.history.best = {"step": run.step, "full_valid_loss": loss}
-    checkpoints.publish(
-        run.checkpoints, step=run.step, kind=kind, metrics=metrics,
-        save_weights=lambda place: save_weights(run, place),
-        optimizer=run.engine.optimizer, names=models.trainable(run.engine.model), history=run.history,
-    )  # fmt: skip
+    with run.meter.publishing():
+        checkpoints.publish(
+            run.checkpoints, step=run.step, kind=kind, metrics=metrics,
+            save_weights=lambda place: save_weights(run, place),
+            optimizer=run.engine.optimizer, names=models.trainable(run.engine.model), history=run.history,
+        )  # fmt: skip
     run.published = run.step
-    run.meter.published()
     emit({
         "type": "checkpoint", "step": run.step, "kind": kind, "path": f"checkpoints/step-{run.step}", "best": best,
         "metrics": metrics,

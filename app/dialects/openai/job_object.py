@@ -5,12 +5,14 @@ from typing import Any
 
 from marshmallow import Schema, fields, pre_dump
 
+from app.actions.jobs import QueuedJob
 from app.core.job import Checkpoint, Event, Job
 from app.core.states import Desired, Status
 from app.dialects.base import caller
 from app.dialects.openai.fields import Kind, Seconds
 from app.dialects.openai.hyperparameters import HyperparametersSchema, shown
 from app.dialects.openai.new_job import MethodSchema
+from app.dialects.openai.waiting import waiting
 
 STATUSES = {status: str(status) for status in Status} | {Status.FINALIZING: str(Status.RUNNING)}
 EVENT_PREFIX = "ftevent-"
@@ -24,6 +26,15 @@ class JobErrorSchema(Schema):
     code = fields.String(required=True)
     message = fields.String(required=True)
     param = fields.String(required=True, allow_none=True, dump_default=None)
+
+
+class WaitingSchema(Schema):
+    """Why a queued job waits, and for about how long."""
+
+    queue = fields.String(required=True)
+    position = fields.Integer(required=True, metadata={"description": "1 is next"})
+    reason = fields.String(required=True)
+    estimated_start = Seconds(required=True, allow_none=True)
 
 
 class JobSchema(Schema):
@@ -65,6 +76,9 @@ class JobSchema(Schema):
     )
     attempts = fields.Integer(attribute="attempt", metadata={"description": "Times a worker took the job"})
     losses = fields.Integer(attribute="crashes", metadata={"description": "Workers lost since the last checkpoint"})
+    active_seconds = fields.Float(metadata={"description": "Time in training so far, pauses and waits left out; s"})
+    priority = fields.Integer()
+    waiting = fields.Nested(WaitingSchema, allow_none=True, metadata={"description": "Of a queued job, on retrieve"})
     total_steps = fields.Integer(allow_none=True, attribute="result.total_steps", dump_default=None)
     report_file = fields.String(allow_none=True, attribute="result.report_file", dump_default=None)
     answers_file = fields.String(allow_none=True, attribute="result.answers_file", dump_default=None)
@@ -89,6 +103,7 @@ class JobSchema(Schema):
             "error": job.error if job.status is Status.FAILED else None,
             "result": job.result if job.status is Status.SUCCEEDED else {**job.result, **UNTIL_SUCCESS},
             "progress": job.progress or None,
+            "waiting": waiting(job, job.place) if isinstance(job, QueuedJob) else None,
         }
 
 

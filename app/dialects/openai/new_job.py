@@ -18,6 +18,7 @@ from app.dialects.openai.hyperparameters import HyperparametersSchema
 
 METHODS = ("supervised", "dpo", "reinforcement")
 MAX_IDEMPOTENCY_KEY = 255
+MAX_PRIORITY = 100
 
 
 def _suffix(text: str) -> None:
@@ -70,6 +71,12 @@ class NewJobSchema(Schema):
         allow_none=True,
         validate=validate.Length(0, 16, error="must have at most 16 pairs."),
     )
+    priority = fields.Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(-MAX_PRIORITY, MAX_PRIORITY),
+        metadata={"description": "Among the organization's jobs: each point counts as an hour of waiting"},
+    )
     integrations = fields.List(
         fields.Dict(),
         allow_none=True,
@@ -94,6 +101,7 @@ class NewJobSchema(Schema):
             seed=body.get("seed"),
             hyperparameters={name: value for name, value in chosen.items() if value is not None},
             metadata=body.get("metadata"),
+            priority=body.get("priority") or 0,
             ignored_keys=tuple(_unknown_keys(original)),
         )
 
