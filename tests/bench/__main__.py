@@ -1,6 +1,6 @@
 """`python -m tests.bench`: every figure of the README, measured here; exit status 1 when what must be equal is not.
 
-A missed speed goal does not fail the bench: the machine may be busy. `engine` or `service` as argument runs that part.
+A missed speed goal does not fail the bench: the machine may be busy. `engine`, `service` or `scale` as argument runs that part.
 """
 
 import argparse
@@ -10,11 +10,11 @@ import time
 from typing import Any
 
 from app.embedded.processes import StackError, interrupt_on_signals
-from tests.bench import engine, machine, service
+from tests.bench import engine, machine, scale, service
 from tests.bench.results import Pause, Results
 from tests.bench.tables import Row, at_least, at_most, show
 
-PARTS = ["engine", "service"]
+PARTS = ["engine", "service", "scale"]
 SERVICE_GOAL = 1.10
 SERVICE_EXTRA_SECONDS = 3.0
 
@@ -105,6 +105,9 @@ def measure(parts: list[str]) -> list[Row]:
         measured = service.run(lambda line: print(line, flush=True))
         tables["Service, the demo's job"] = service_rows(measured)
         tables["SHA-256 of interrupted runs beside the undisturbed one's"] = equality_rows(measured)
+    if "scale" in parts:
+        print("\nMeasuring many rows", flush=True)
+        tables["Many rows"] = scale.run()
     for title, rows in tables.items():
         show(title, rows)
     return [row for rows in tables.values() for row in rows]
@@ -113,7 +116,7 @@ def measure(parts: list[str]) -> list[Row]:
 def main() -> int:
     """The exit status: 0, 1 when weights or losses differ or a part could not be measured, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=PARTS, help="what to measure; both unless given")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="what to measure; all unless given")
     asked = parser.parse_args().part
     parts = [asked] if asked else PARTS
     interrupt_on_signals()

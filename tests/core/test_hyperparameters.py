@@ -13,6 +13,7 @@ BASE = BaseModel(
     aliases=(),
     training_type="lora",
     learning_rates={"lora": 0.01, "full": 0.001},
+    queue="",
     context_length=512,
     memory={},
     description="",

@@ -3,9 +3,12 @@
 import base64
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from app.embedded.stack import ROOT
 from tests.e2e.conftest import messages, pool_child, step, succeeded, trainers, until, upload, weights
 from tests.services import eventually, is_gone
 from tests.trainer.conftest import chat
@@ -132,3 +135,16 @@ def test_bad_rows_fail_the_job_with_openais_code(client):
     ended = until(client, job, lambda job: job.status == "failed")
     assert ended.error.code == "invalid_n_examples"
     assert ended.error.param == "training_file"
+
+
+def test_a_job_that_an_operator_preempts_goes_on_by_itself_and_costs_no_bit(
+    stack, client, start, undisturbed, tmp_path
+):
+    job = in_the_middle(client, start())
+    command = [sys.executable, "-m", "app", "jobs", "preempt", job.id]
+    subprocess.run(command, env=stack.environment, cwd=ROOT, check=True, capture_output=True)
+    ended = succeeded(client, job)
+    said = messages_of_all(client, ended)
+    assert any(message.startswith("Made way for more urgent work at step") for message in said)
+    assert not any("paused" in message for message in said)
+    assert digest(stack, ended, tmp_path) == digest(stack, undisturbed, tmp_path)

@@ -55,9 +55,9 @@ def orgs_of(found: list[Job]) -> list[str]:
     return [job.org_id for job in found]
 
 
-def change(org: str, **limits: float) -> None:
+def change(org: str, *, weight: float | None = None, max_running: int | None = None) -> None:
     with transaction() as conn:
-        orgs.change(conn, org, **{"weight": None, "max_running": None, "max_waiting": None, **limits})
+        orgs.change(conn, org, weight=weight, max_running=max_running, max_waiting=None)
 
 
 def use(org: str, seconds: float) -> None:
