@@ -68,9 +68,10 @@ def test_the_list_holds_every_name_of_the_catalogue_and_the_projects_tuned_model
         "tiny/base",
         "gpt-4o-mini",
         "gpt-4o-mini-2024-07-18",
+        "big/base",
         model.name,
     ]
-    assert [item["owned_by"] for item in listed["data"]] == ["tuneyard"] * 3 + ["ann-org"]
+    assert [item["owned_by"] for item in listed["data"]] == ["tuneyard"] * 4 + ["ann-org"]
     assert all(isinstance(item["created"], int) for item in listed["data"])
 
 
@@ -135,7 +136,7 @@ def test_a_deleted_model_is_gone_at_once(ann, model):
     for again in (ann.get(f"/v1/models/{model.name}"), ann.delete(f"/v1/models/{model.name}")):
         error = problem(again, 404)
         assert (error["code"], error["param"]) == ("model_not_found", "model")
-    assert len(ann.get("/v1/models").json["data"]) == 3
+    assert len(ann.get("/v1/models").json["data"]) == 4
 
 
 def test_only_an_owner_deletes_a_model(app, ann, model):
