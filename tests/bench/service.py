@@ -1,7 +1,8 @@
 """The service against the bare trainer; pause and resume; interrupted runs against undisturbed ones.
 
 One embedded stack with the settings as shipped, but resume points every few seconds, as the jobs are short; the demo's
-model and rows, and the official client. Each measurement begins with a trainer that stands by, as on a service that has been up for a minute.
+model and rows, and the official client. Each measurement begins with a trainer that stands by, as on a service that has
+been up for a minute.
 """
 
 import hashlib
