@@ -1,7 +1,8 @@
 """The service against the bare trainer; pause and resume; interrupted runs against undisturbed ones.
 
-One embedded stack with the settings as shipped, the demo's model and rows, and the official client. Each measurement
-begins with a trainer that stands by, as on a service that has been up for a minute.
+One embedded stack with the settings as shipped, but resume points every few seconds, as the jobs are short; the demo's
+model and rows, and the official client. Each measurement begins with a trainer that stands by, as on a service that has
+been up for a minute.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ SHIPPED = config.load({})
 
 LORA = {"n_epochs": 1, "batch_size": 16, "training_type": "lora"}
 FULL = {"n_epochs": 1, "batch_size": 16, "training_type": "full"}
+SETTINGS = {**as_shipped(), "CHECKPOINT_SECONDS": "3"}
 PAIRS = 2
 PAUSE_AT = (0.1, 0.3, 0.5)
 KILL_AT = 0.65
@@ -41,7 +43,7 @@ def run(say: Say = print) -> Results:
 
     Raises StackError when a job does not go as it must.
     """
-    with scratch_directory() as scratch, Stack(scratch / "stack", settings=as_shipped()) as stack:
+    with scratch_directory() as scratch, Stack(scratch / "stack", settings=SETTINGS) as stack:
         bench = Bench(Customer(stack), scratch, say)
         pairs, undisturbed = bench.pairs()
         pauses, paused = bench.paused(LORA, PAUSE_AT)
