@@ -12,7 +12,7 @@ PYTHON ?= $(shell for each in python3.12 python3.11 python3; do $$each -c '$(FIT
 NEWS = ^ *Downloading .*\([0-9]{2,}(\.[0-9]+)? MB\)|^Installing collected packages
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/ready  ## the main job on free ports: train, pause, kill, recover, try; ASK='a message' FAST=1 KEEP=1
 	@.venv/bin/python -m app.embedded.demo
@@ -32,6 +32,9 @@ check: .venv/ready  ## format, lint, types, import contracts
 bench: .venv/ready  ## the figures of the README, measured here
 	@.venv/bin/python -m tests.bench
 
+mutants: .venv/ready  ## take out one guard of the protocol at a time, and see which test fails
+	@.venv/bin/python -m tests.mutants
+
 .venv/ready: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'Tuneyard needs Python 3.11 or 3.12 with venv (Debian: apt install python3-venv)'; exit 1; }
 	@echo 'Setting up .venv with $(PYTHON); the first time this takes minutes'
@@ -40,4 +43,4 @@ bench: .venv/ready  ## the figures of the README, measured here
 	  torch==2.13.0 -e '.[trainer,embedded,dev]' | { grep --line-buffered -oE '$(NEWS)' || true; }
 	@touch $@
 
-.PHONY: help demo up test check bench
+.PHONY: help demo up test check bench mutants

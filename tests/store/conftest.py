@@ -1,11 +1,12 @@
 """A migrated database, and jobs in the states that tests begin with."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from app.core import names
-from app.core.job import Checkpoint, Job
+from app.core.job import Checkpoint, File, Job, Model
 from app.core.states import Outcome, Status
 from app.store import jobs, keys, leases
 from app.store.db import transaction
@@ -90,20 +91,32 @@ def now(job: Job) -> Job:
         return jobs.get(conn, PROJECT, job.id)
 
 
+def resume_point(job: Job, step: int, *, kind: str = "resume", best: bool = False) -> Checkpoint:
+    return Checkpoint(
+        id=names.checkpoint_id(),
+        job_id=job.id,
+        attempt=job.attempt,
+        step=step,
+        kind=kind,
+        name=f"ft:tiny:ckpt-step-{step}",
+        path=f"jobs/{job.id}/a{job.attempt}/step-{step}",
+        best=best,
+        metrics={"train_loss": 1.0},
+        created_at=job.created_at,
+    )
+
+
 @pytest.fixture
 def checkpoint() -> Callable[..., Checkpoint]:
-    def at(job: Job, step: int, *, kind: str = "resume", best: bool = False) -> Checkpoint:
-        return Checkpoint(
-            id=names.checkpoint_id(),
-            job_id=job.id,
-            attempt=job.attempt,
-            step=step,
-            kind=kind,
-            name=f"ft:tiny:ckpt-step-{step}",
-            path=f"jobs/{job.id}/a{job.attempt}/step-{step}",
-            best=best,
-            metrics={"train_loss": 1.0},
-            created_at=job.created_at,
-        )
+    return resume_point
 
-    return at
+
+def new_file(purpose: str = "fine-tune") -> File:
+    file_id = names.file_id()
+    return File(file_id, PROJECT, "t.jsonl", purpose, 3, "0" * 64, f"files/{file_id}", datetime.now(UTC))
+
+
+def new_model(job: Job, name: str) -> Model:
+    return Model(
+        name, job.project_id, job.org_id, job.id, "tiny", f"jobs/{job.id}/a{job.attempt}/model", {}, job.created_at
+    )

@@ -1,16 +1,13 @@
 """Files in the database: pages, deletion, and which bytes may go."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from app.core import names
 from app.core.errors import Unknown
 from app.core.job import File
 from app.core.states import Outcome
 from app.store import files, jobs
 from app.store.db import transaction
-from tests.store.conftest import PROJECT, claimed, finished, made
+from tests.store.conftest import PROJECT, claimed, finished, made, new_file
 
 
 @pytest.fixture
@@ -19,11 +16,8 @@ def file(key_id) -> File:
 
 
 def inserted(purpose: str = "fine-tune") -> File:
-    file_id = names.file_id()
     with transaction() as conn:
-        return files.insert(
-            conn, File(file_id, PROJECT, "t.jsonl", purpose, 3, "0" * 64, f"files/{file_id}", datetime.now(UTC))
-        )
+        return files.insert(conn, new_file(purpose))
 
 
 def deleted(file: File) -> None:

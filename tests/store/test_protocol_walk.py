@@ -1,239 +1,207 @@
-"""Random walks over the statements of the store: what must hold after every step, whoever made it and in what order."""
+"""Random walks over the statements of the store: what must hold after every step, whoever made it and in what order.
+
+An example is one database transaction, rolled back at its end: rivals and commits are the hammer's part.
+HYPOTHESIS_EXAMPLES is their number, HYPOTHESIS_NO_SHRINK leaves a failing walk as it was found.
+"""
 
 import os
-from collections.abc import Callable
-from itertools import pairwise
-from typing import TypeVar
+from collections.abc import Iterator
 
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, MultipleResults, initialize, multiple, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_walks
+from psycopg.rows import dict_row
 
-from app.core import names
-from app.core.job import Checkpoint, Job, NewEvent
-from app.core.states import MOVES, TASKS, TERMINAL, Desired, Outcome, Status
-from app.store import checkpoints, events, jobs, keys, leases, windows
-from app.store.db import Connection, Row, transaction
-from app.store.leases import LeaseLost
-from tests.store.conftest import PROJECT, finalizing, made, now, queued
+from app.core.job import Job, NewEvent
+from app.core.states import TASKS, Desired, Outcome, Status
+from app.store import checkpoints, events, files, jobs, leases, models, windows
+from app.store.db import Connection, Row
+from tests.store.conftest import PROJECT, resume_point
+from tests.store.world import (
+    FORGET_SECONDS,
+    LEASE_SECONDS,
+    QUEUE,
+    UNFINISHED_AT_MOST,
+    WINDOW,
+    World,
+    finish_and_publish,
+)
 
-T = TypeVar("T")
-WINDOW = 2
-LEASE_SECONDS = 3600
-OWNER = "one worker, so that the attempt alone tells a zombie"
-TABLES = {"jobs": "id", "job_events": "job_id", "checkpoints": "job_id"}
-BEGINNINGS = [lambda job: job, queued, finalizing]
-A_JOB = st.runner().flatmap(lambda walk: st.sampled_from(walk.jobs))
-A_HOLDER = st.runner().flatmap(lambda walk: st.sampled_from(walk.holders))
+JOBS = Bundle("jobs")
+HOLDERS = Bundle("holders")
+PAUSABLE = (Status.QUEUED, Status.RUNNING, Status.PAUSED)
 PROFILE = profile(
     max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "60")),
-    stateful_step_count=30,
+    stateful_step_count=40,
     deadline=None,
     database=None,
+    phases=[phase for phase in Phase if phase is not Phase.shrink or "HYPOTHESIS_NO_SHRINK" not in os.environ],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 
-def content(job: Job) -> dict[str, list[Row]]:
-    """Every row that the store keeps of a job."""
-    with transaction() as conn:
-        return {
-            table: conn.execute(f"select * from {table} where {column} = %s order by id", (job.id,)).fetchall()
-            for table, column in TABLES.items()
-        }
+class Walk(World):
+    """Owners, workers and the clock; holders stay remembered when they hold nothing any more."""
 
+    @initialize(target=JOBS)
+    def begin(self) -> MultipleResults[str]:
+        return multiple(*(self.inserted(turns) for turns in range(UNFINISHED_AT_MOST)))
 
-class Walk(RuleBasedStateMachine):
-    """Owners, workers and the clock on a few jobs; holders stay remembered when they hold nothing any more."""
+    @precondition(lambda self: sum(not one.ended for one in self.seen.values()) < UNFINISHED_AT_MOST)
+    @rule(target=JOBS, turns=st.integers(0, 2))
+    def insert(self, turns: int) -> str:
+        return self.inserted(turns)
 
-    def __init__(self) -> None:
-        super().__init__()
-        with transaction() as conn:
-            conn.execute("truncate job_events, checkpoints, models, jobs, files")
-            self.key_id = keys.adopt(conn, names.api_key()).id
-        self.jobs: list[Job] = []
-        self.holders: list[Job] = []
-        self.held: dict[str, int] = {}
-        self.lapsed: set[str] = set()
-        self.cancelled: set[str] = set()
-        for begun in BEGINNINGS:
-            self.insert(begun)
-            self.claim(self.jobs[-1])
-
-    def holds(self, holder: Job) -> bool:
-        return self.held.get(holder.id) == holder.attempt
-
-    def write(self, holder: Job, statement: Callable[[Connection[Row]], T]) -> T | None:
-        """What a holder's statement returned; a zombie's must be refused, and leave no trace."""
-        before = content(holder)
-        try:
-            with transaction() as conn:
-                written = statement(conn)
-        except LeaseLost:
-            assert not self.holds(holder)
-            assert content(holder) == before
-            return None
-        assert self.holds(holder), "a zombie wrote"
-        return written
-
-    @precondition(lambda self: sum(not now(job).ended for job in self.jobs) < len(BEGINNINGS))
-    @rule(begun=st.sampled_from(BEGINNINGS))
-    def insert(self, begun: Callable[[Job], Job]) -> None:
-        self.jobs.append(begun(made(self.key_id)))
+    @rule(job_id=JOBS)
+    def repeat_create(self, job_id: str) -> None:
+        idem_key = self.seen[job_id].job["idem_key"]
+        found = jobs.with_idempotency_key(self.conn, PROJECT, idem_key)
+        assert found is not None
+        assert found[0].id == job_id
+        with pytest.raises(psycopg.errors.UniqueViolation), self.conn.transaction():
+            self.create(idem_key)
 
     @rule(status=st.sampled_from(list(TASKS)))
     def dispatch(self, status: Status) -> None:
-        with transaction() as conn:
-            woken = windows.dispatch(conn, status, "train", ahead=WINDOW)
-        assert not {job.id for job in woken} & set(self.held)
+        woken = windows.dispatch(self.conn, status, QUEUE, ahead=WINDOW)
+        assert not {job.id for job in woken} & set(self.held), "a held job was offered to the broker"
 
-    @rule(job=A_JOB)
-    def claim(self, job: Job) -> None:
-        seen = now(job)
-        free = job.id not in self.held and seen.status in TASKS and seen.desired is Desired.RUN
-        won = []
-        for ready in TASKS:
-            with transaction() as conn:
-                found = leases.claim(conn, job.id, ready=ready, owner=OWNER, lease_seconds=LEASE_SECONDS)
-            won += [found] if found else []
-        assert len(won) == free
-        for holder in won:
-            assert holder.attempt == seen.attempt + 1
-            self.held[job.id] = holder.attempt
-            self.holders.append(holder)
+    @rule(
+        status=st.sampled_from(list(TASKS)), age=st.sampled_from([0, 11, 61]), in_broker=st.sampled_from([None, 0, 1])
+    )
+    def forget(self, status: Status, age: int, in_broker: int | None) -> None:
+        """As if every message were `age` seconds old, and the broker showed `in_broker` of them."""
+        woken = self.conn.execute(
+            "update jobs set woken_at = clock_timestamp() - make_interval(secs => %s) "
+            "where status = %s and queue = %s and woken_at is not null",
+            (age, status, QUEUE),
+        ).rowcount
+        forgotten = windows.forget(self.conn, status, QUEUE, seconds=FORGET_SECONDS, in_broker=in_broker)
+        lost = 0 if in_broker is None else max(0, woken - in_broker)
+        assert forgotten == {0: 0, 11: lost, 61: woken}[age]
 
-    @rule(holder=A_HOLDER)
+    @rule(target=HOLDERS, job_id=JOBS)
+    def claim(self, job_id: str) -> MultipleResults[Job]:
+        seen = self.seen[job_id]
+        willing = seen.due and seen.job["status"] in TASKS and seen.job["desired"] == Desired.RUN
+        won = [held for ready in TASKS if (held := self.claimed(job_id, ready))]
+        assert len(won) == (willing and job_id not in self.held)
+        for held in won:
+            assert held.attempt == seen.job["attempt"] + 1
+            self.held[job_id] = held.attempt
+        return multiple(*won)
+
+    @rule(holder=HOLDERS)
     def renew(self, holder: Job) -> None:
-        renewed = self.write(
-            holder, lambda conn: leases.renew(conn, holder, lease_seconds=LEASE_SECONDS, progress={"step": 1})
-        )
-        if renewed is not None:
+        desired = self.fenced(holder, leases.renew, lease_seconds=LEASE_SECONDS, progress={"step": 1})
+        if desired is not None:
             self.lapsed.discard(holder.id)
-            assert (renewed is Desired.CANCEL) == (holder.id in self.cancelled)
+            assert (desired is Desired.CANCEL) == (holder.id in self.cancelled)
 
-    @rule(holder=A_HOLDER, seq=st.integers(0, 9))
-    def append(self, holder: Job, seq: int) -> None:
-        self.write(holder, lambda conn: events.append(conn, holder, [NewEvent("as a worker says")], seq=seq))
+    @rule(holder=HOLDERS, seq=st.integers(0, 9), once=st.sampled_from([None, "step:1"]))
+    def append(self, holder: Job, seq: int, once: str | None) -> None:
+        self.fenced(holder, events.append, [NewEvent("as a worker says", once=once)], seq=seq)
 
-    @rule(holder=A_HOLDER, step=st.integers(1, 3))
+    @rule(holder=HOLDERS, step=st.integers(1, 3))
     def record(self, holder: Job, step: int) -> None:
-        point = Checkpoint(
-            id=names.checkpoint_id(),
-            job_id=holder.id,
-            attempt=holder.attempt,
-            step=step,
-            kind="resume",
-            name=f"at-{step}",
-            path=f"a{holder.attempt}/{step}",
-            best=False,
-            metrics={},
-            created_at=holder.created_at,
-        )
-        self.write(holder, lambda conn: checkpoints.record(conn, holder, point))
+        if self.fenced(holder, checkpoints.record, resume_point(holder, step)):
+            self.losses[holder.id] = 0
 
-    @rule(holder=A_HOLDER, outcome=st.sampled_from([Outcome.DONE, *Outcome]))
+    @rule(holder=HOLDERS, outcome=st.sampled_from([Outcome.DONE, *Outcome]))
     def finish(self, holder: Job, outcome: Outcome) -> None:
-        result = {"fine_tuned_model": "ft"} if holder.status is Status.FINALIZING else {}
-        ended = self.write(holder, lambda conn: leases.finish(conn, holder, outcome, result=result, error={}))
+        ended = self.fenced(holder, finish_and_publish, outcome)
         if ended is not None:
-            del self.held[holder.id]
-            self.lapsed.discard(holder.id)
+            self.released(holder.id)
             assert (ended.status is Status.CANCELLED) == (holder.id in self.cancelled)
+            if outcome is Outcome.DONE:
+                self.losses[holder.id] = 0
 
-    @rule(holder=A_HOLDER)
+    @rule(holder=HOLDERS)
     def surrender(self, holder: Job) -> None:
-        before = content(holder)
-        with transaction() as conn:
-            leases.surrender(conn, holder)
-        if self.holds(holder):
+        leases.surrender(self.conn, holder)
+        if self.held.get(holder.id) == holder.attempt:
             self.lapsed.add(holder.id)
         else:
-            assert content(holder) == before
+            self.nothing_was_written(holder.id)
 
-    @rule(job=A_JOB)
-    def lapse(self, job: Job) -> None:
-        with transaction() as conn:
-            conn.execute(
-                "update jobs set lease_until = clock_timestamp() - interval '1 s' "
-                "where id = %s and lease_owner is not null",
-                (job.id,),
-            )
-        if job.id in self.held:
-            self.lapsed.add(job.id)
+    @rule(job_id=JOBS)
+    def lapse(self, job_id: str) -> None:
+        lapsed = self.conn.execute(
+            "update jobs set lease_until = clock_timestamp() - interval '1 s' "
+            "where id = %s and lease_owner is not null returning id",
+            (job_id,),
+        )
+        self.lapsed |= {row["id"] for row in lapsed}
+
+    @rule(retry_seconds=st.sampled_from([0, 0, 0, 3600]))
+    def take_back(self, retry_seconds: float) -> None:
+        taken = leases.take_back(self.conn, retry_seconds=retry_seconds)
+        assert {job.id for job in taken} == self.lapsed
+        for job in taken:
+            self.released(job.id)
+            self.losses[job.id] += 1
+            too_often = self.losses[job.id] > leases.LOSSES_ALLOWED and job.id not in self.cancelled
+            assert (job.status is Status.FAILED) == too_often
+
+    @rule(job_id=JOBS)
+    def lose(self, job_id: str) -> None:
+        self.lapse(job_id)
+        self.take_back(retry_seconds=0)
 
     @rule()
-    def take_back(self) -> None:
-        with transaction() as conn:
-            taken = {job.id for job in leases.take_back(conn, retry_seconds=0)}
-        assert taken == self.lapsed
-        self.lapsed.clear()
-        for job_id in taken:
-            del self.held[job_id]
+    def wait(self) -> None:
+        self.conn.execute("update jobs set not_before = clock_timestamp() where finished_at is null")
 
-    @rule(job=A_JOB)
-    def lose(self, job: Job) -> None:
-        self.lapse(job)
-        self.take_back()
+    @rule(job_id=JOBS, request=st.sampled_from([jobs.request_pause, jobs.request_resume]))
+    def pause_or_resume(self, job_id: str, request) -> None:
+        found = request(self.conn, PROJECT, job_id)
+        able = self.seen[job_id].job["status"] in PAUSABLE and job_id not in self.cancelled
+        assert (found is not None) == able
 
-    @rule(job=A_JOB)
-    def pause(self, job: Job) -> None:
-        with transaction() as conn:
-            jobs.request_pause(conn, PROJECT, job.id)
-
-    @rule(job=A_JOB)
-    def resume(self, job: Job) -> None:
-        with transaction() as conn:
-            jobs.request_resume(conn, PROJECT, job.id)
-
-    @rule(job=A_JOB)
-    def cancel(self, job: Job) -> None:
-        ended = now(job).ended
-        with transaction() as conn:
-            accepted = jobs.request_cancel(conn, PROJECT, job.id)
-        assert (accepted is None) == ended
+    @rule(job_id=JOBS)
+    def cancel(self, job_id: str) -> None:
+        accepted = jobs.request_cancel(self.conn, PROJECT, job_id)
+        assert (accepted is None) == self.seen[job_id].ended
         if accepted:
-            self.cancelled.add(job.id)
+            self.cancelled.add(job_id)
 
-    @invariant()
-    def every_job_is_whole(self) -> None:
-        for job in self.jobs:
-            kept = content(job)
-            self.its_lease_fits_its_status(kept["jobs"][0])
-            self.its_log_is_a_path_of_legal_moves(kept["jobs"][0], kept["job_events"])
-            for table in ("job_events", "checkpoints"):
-                assert all(row["attempt"] <= kept["jobs"][0]["attempt"] for row in kept[table])
+    @rule(job_id=JOBS)
+    def delete_file(self, job_id: str) -> None:
+        file_id = self.seen[job_id].job["spec"]["training_file"]
+        if file_id not in self.deleted_files:
+            files.delete(self.conn, PROJECT, file_id)
+            self.deleted_files.add(file_id)
+        assert files.find(self.conn, PROJECT, file_id) is None
+        assert files.of_job(self.conn, file_id) is not None, "an accepted job keeps its file"
 
-    def its_lease_fits_its_status(self, row: Row) -> None:
-        leased = row["lease_owner"] is not None
-        assert leased == (row["id"] in self.held)
-        assert not leased or row["attempt"] == self.held[row["id"]]
-        assert not leased or row["status"] not in {*TERMINAL, Status.PAUSED}
-        assert leased or row["status"] != Status.RUNNING
-        assert row["desired"] == Desired.RUN or leased or row["status"] in (Status.PAUSED, Status.CANCELLED)
-        if row["id"] in self.cancelled:
-            assert row["desired"] == Desired.CANCEL
-            assert leased or row["status"] == Status.CANCELLED
-            assert "fine_tuned_model" not in row["result"]
+    @rule(job_id=JOBS)
+    def delete_model(self, job_id: str) -> None:
+        for model in self.seen[job_id].models:
+            if model["deleted_at"] is None:
+                models.delete(self.conn, PROJECT, model["name"])
+            assert models.find(self.conn, PROJECT, model["name"]) is None
 
-    def its_log_is_a_path_of_legal_moves(self, row: Row, log: list[Row]) -> None:
-        attempts = [event["attempt"] for event in log]
-        assert attempts == sorted(attempts)
-        path = [event["data"] for event in log if "status" in (event["data"] or {})]
-        assert path[0] == {"status": Status.VALIDATING_FILES}
-        for before, after in pairwise(path):
-            assert after["from"] == before["status"]
-            assert (after["from"], after["status"]) in MOVES
-        assert path[-1]["status"] == row["status"]
-        if row["status"] in TERMINAL:
-            assert log[-1]["data"] == path[-1]
-
-    @invariant()
-    def no_window_is_exceeded(self) -> None:
-        with transaction() as conn:
-            woken = conn.execute(
-                "select count(*) as woken from jobs where woken_at is not null group by status, queue"
-            ).fetchall()
-        assert all(row["woken"] <= WINDOW for row in woken)
+    @rule()
+    def purge(self) -> None:
+        for file in files.purgeable(self.conn):
+            assert file.id in self.deleted_files
+            files.purged(self.conn, file.id)
+        for model in models.purgeable(self.conn):
+            models.purged(self.conn, model.name)
+        for point in checkpoints.drop_ended(self.conn):
+            assert self.seen[point.job_id].ended, "a resume point of an unfinished job was dropped"
 
 
-def test_no_order_of_steps_breaks_an_invariant(database):
-    run_state_machine_as_test(Walk, settings=PROFILE)
+@pytest.fixture
+def conn(key_id: str, database_url: str) -> Iterator[Connection[Row]]:
+    with psycopg.connect(database_url, row_factory=dict_row) as conn:
+        yield conn
+        conn.rollback()
+
+
+def test_no_order_of_steps_breaks_an_invariant(conn):
+    run_walks(lambda: Walk(conn), settings=PROFILE)
