@@ -1,6 +1,6 @@
 """`python -m tests.bench`: every figure of the README, measured here; exit status 1 when what must be equal is not.
 
-A missed speed goal does not fail the bench: the machine may be busy. `engine`, `service` or `scale` as argument runs that part.
+A missed speed goal does not fail the bench: the machine may be busy. A part's name as argument runs it alone.
 """
 
 import argparse

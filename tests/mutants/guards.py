@@ -8,6 +8,7 @@ EVENTS = "app/store/events.py"
 CHECKPOINTS = "app/store/checkpoints.py"
 WINDOWS = "app/store/windows.py"
 TABLES = "app/store/migrations/0001_jobs.sql"
+SHARES = "app/store/migrations/0002_shares.sql"
 LIFELINE = "workers/trainer/lifeline.py"
 
 OF_GUARDS = "tests/store/test_guards.py"
@@ -47,10 +48,10 @@ def fenced(path: str, write: str, statement: str) -> list[Mutant]:
 
 
 FENCES = [
-    *fenced(LEASES, "renew", "{FENCE} returning desired"),
+    *fenced(LEASES, "renew", "{FENCE} returning {WANTED}"),
     *fenced(LEASES, "freeze_environment", "{FENCE} returning id"),
     *fenced(LEASES, "finish", "{FENCE} returning {COLUMNS}"),
-    *fenced(LEASES, "surrender", 'clock_timestamp() where {FENCE}"'),
+    *fenced(LEASES, "surrender", 'loss = %(loss)s where {FENCE}"'),
     *fenced(EVENTS, "append", "{FENCE} for share"),
     *fenced(CHECKPOINTS, "record", "{FENCE} returning id"),
     *fenced(CHECKPOINTS, "drop_beyond", "{FENCE} for share"),
@@ -140,7 +141,7 @@ CLAUSES = [
     Mutant(
         "the window's limit in dispatch",
         WINDOWS,
-        {"greatest(0, %(ahead)s": "greatest(0, 1000 + %(ahead)s"},
+        {"where place <= %(ahead)s": "where true", "= 0 then %(ahead)s": "= 0 then 1000"},
         word="window is never larger",
         test=f"{OF_WINDOWS}::test_the_window_is_never_larger_than_its_size",
     ),
@@ -156,14 +157,14 @@ CLAUSES = [
 TABLE_GUARDS = [
     Mutant(
         "the guard against illegal moves",
-        TABLES,
+        SHARES,
         {"if new.status <> old.status and not exists": "if false and not exists"},
         word="move outside the table",
         test=f"{OF_SCHEMA}::test_a_move_outside_the_table_is_refused",
     ),
     Mutant(
         "the guard against a falling attempt",
-        TABLES,
+        SHARES,
         {"if new.attempt < old.attempt then": "if false then"},
         word="falling attempt",
         test=f"{OF_SCHEMA}::test_a_falling_attempt_is_refused",
