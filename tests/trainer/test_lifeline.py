@@ -1,5 +1,7 @@
 """A trainer lives as long as its supervisor says, and not a moment of training longer."""
 
+import time
+
 import pytest
 
 from tests.trainer.conftest import write_job
@@ -30,6 +32,15 @@ def test_a_supervised_trainer_ends_when_its_time_has_passed(job):
         trainer.until("metrics", 3)
         trainer.lease(-1)
         assert trainer.process.wait(30) == ORPHANED
+
+
+def test_a_trainer_whose_lease_has_passed_before_it_began_does_not_begin(job):
+    with Trainer(job, "--supervised", "--until", str(time.monotonic() - 1)) as trainer:
+        assert trainer.process.wait(30) == ORPHANED
+    with Trainer("--standby") as trainer:
+        trainer.tell(run=str(job), until=time.monotonic() - 1)
+        assert trainer.process.wait(60) == ORPHANED
+        assert list(trainer.lines()) == []
 
 
 def test_a_trainer_dies_with_the_supervisor_that_started_it(job, tmp_path):

@@ -1,10 +1,14 @@
 """A whole run in this process: it learns, it reports, it exports, and it fails in words."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from tests.trainer.conftest import chat, of_kind, train_here, write_job, write_rows
 from workers.trainer import checkpoints, environment, failures, preparation, report
@@ -211,6 +215,17 @@ def test_torchs_and_pythons_memory_errors_are_out_of_memory(bytes_asked):
         bytearray(bytes_asked)
     for error in (torchs.value, pythons.value):
         assert failures.explain(error).code == "out_of_memory"
+
+
+def test_a_full_disk_is_known_by_the_words_of_every_library_that_writes():
+    full = Path("/dev/full")
+    with pytest.raises(OSError) as systems:
+        full.write_text("x")
+    with pytest.raises(Exception, match="No space left") as tokenizers:
+        Tokenizer(WordLevel({"x": 0}, unk_token="x")).save(str(full))
+    safetensors = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    for error in (systems.value, tokenizers.value, safetensors):
+        assert failures.explain(error).code == "storage_full"
 
 
 @pytest.mark.parametrize(

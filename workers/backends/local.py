@@ -40,27 +40,27 @@ class Local:
 
     def run(self, job_dir: Path, report: Report) -> Outcome:
         """Train in `job_dir`; see `Backend.run`."""
-        child = self._start(job_dir)
+        child = self._start(job_dir, until=report(()).until)
         try:
             return _follow(child, report)
         finally:
             child.kill()
 
-    def _start(self, job_dir: Path) -> Child:
+    def _start(self, job_dir: Path, *, until: float) -> Child:
+        """A trainer that was given its first lease with its job: its supervisor may be stopped right behind this."""
         standby, self._standby = self._standby, None
         if standby is not None and standby.alive:
             try:
-                standby.tell({"run": str(job_dir)})
+                standby.tell({"run": str(job_dir), "until": until})
                 return standby
             except BrokenPipeError:
                 standby.kill()
-        return Child([str(job_dir), "--supervised"], threads=self._threads)
+        return Child([str(job_dir), "--supervised", "--until", str(until)], threads=self._threads)
 
 
 def _follow(child: Child, report: Report) -> Outcome:
     last: dict[str, Any] = {}
     asked_to_stop = False
-    _feed(child, report(()))
     while not child.ended:
         lines = child.read(seconds=BATCH_SECONDS, most=BATCH_LINES)
         order = report(lines)

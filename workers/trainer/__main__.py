@@ -15,6 +15,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers.trainer", description=__doc__)
     parser.add_argument("job_dir", nargs="?", type=Path, help="job directory with spec.json and train.jsonl")
     parser.add_argument("--supervised", action="store_true", help="live only as long as stdin says")
+    parser.add_argument("--until", metavar="SECONDS", type=float, help="the first lease of it, CLOCK_MONOTONIC")
     parser.add_argument("--standby", action="store_true", help='be ready, and wait on stdin for {"run": directory}')
     parser.add_argument("--inspect", action="store_true", help="count rows and tokens, train nothing")
     parser.add_argument("--ask", metavar="SOURCE", help="answer chats on stdin with this base model")
@@ -70,6 +71,7 @@ def train(chosen: argparse.Namespace, emit: Emit) -> int:
     if chosen.standby or chosen.supervised:
         lifeline.die_with_parent()
     if chosen.supervised and not chosen.standby:
+        life.until = chosen.until
         life.watch()
     directory = chosen.job_dir
     if chosen.standby:

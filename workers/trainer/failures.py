@@ -2,6 +2,8 @@
 
 import errno
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class Failure(Exception):
     """A run cannot go on; `code` is for programs, the message says what happened and what to do."""
@@ -27,12 +29,17 @@ def explain(error: BaseException) -> Failure:
             "full weights, choose a smaller base model, or run the job where there is more memory.",
             param="hyperparameters",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure(
-            "storage_full", f"The job directory's disk is full ({error.strerror}). Free space and try again."
-        )
+    if is_disk_full(error):
+        return Failure("storage_full", f"The job directory's disk is full ({error}). Free space and try again.")
     kind = type(error).__name__
     return Failure("internal_error", f"The trainer failed unexpectedly: {kind}: {str(error)[:500]}")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True for the system's own errors, and for those of safetensors and tokenizers, which name it in words alone."""
+    if isinstance(error, OSError):
+        return error.errno in _DISK_FULL
+    return any(f"(os error {number})" in str(error) for number in _DISK_FULL)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

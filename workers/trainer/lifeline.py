@@ -16,7 +16,7 @@ from types import FrameType
 
 from workers.trainer.report import ORPHANED
 
-FIRST_LEASE_SECONDS = 10.0  # the supervisor writes its first `until` at once
+FIRST_LEASE_SECONDS = 10.0  # for a supervisor that did not give `until` along with the job
 _LOOK_EVERY_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -42,18 +42,23 @@ class Lifeline:
         self.stop_asked = True
 
     def wait_for_run(self) -> str | None:
-        """Block until the line {"run": directory} has come; None at end of file or when asked to stop first."""
+        """Block until the line {"run": directory, "until": seconds} has come.
+
+        None at end of file or when asked to stop first.
+        """
         while not self.stop_asked:
             for line in self._arrived(_LOOK_EVERY_SECONDS):
                 if line is None:
                     return None
+                self._hear(line)
                 if "run" in line:
                     return str(line["run"])
         return None
 
     def watch(self) -> None:
         """Start the thread that ends the process at end of file or when the last `until` has passed."""
-        self.until = time.monotonic() + FIRST_LEASE_SECONDS
+        if self.until is None:
+            self.until = time.monotonic() + FIRST_LEASE_SECONDS
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     def check(self) -> None:
@@ -66,9 +71,12 @@ class Lifeline:
             for line in self._arrived(_LOOK_EVERY_SECONDS):
                 if line is None:
                     os._exit(ORPHANED)
-                if isinstance(line.get("until"), int | float):
-                    self.until = float(line["until"])
+                self._hear(line)
             self.check()
+
+    def _hear(self, line: dict) -> None:
+        if isinstance(line.get("until"), int | float):
+            self.until = float(line["until"])
 
     def _arrived(self, seconds: float) -> Iterator[dict | None]:
         """The JSON objects that arrive on stdin within `seconds`; None means end of file."""
