@@ -50,10 +50,11 @@ class Hammer:
 
     def run(self) -> Witness:
         """Hammer until every job has ended. Raises what a thread raised, and AssertionError when there is no end."""
-        crew = [Worker(self, number) for number in range(WORKERS)]
-        crew += [Clock(self, number) for number in range(CLOCKS)]
-        with ThreadPoolExecutor(len(crew) + 1) as pool:
-            ended = [pool.submit(self.until_over, one.run) for one in (*crew, Owner(self))]
+        workers = [Worker(self, number).run for number in range(WORKERS)]
+        clocks = [Clock(self, number).run for number in range(CLOCKS)]
+        crew = [*workers, *clocks, Owner(self).run]
+        with ThreadPoolExecutor(len(crew)) as pool:
+            ended = [pool.submit(self.until_over, run) for run in crew]
         for one in ended:
             one.result()
         return self.witness
@@ -101,7 +102,7 @@ class Worker:
         return job
 
     def serve(self, job: Job) -> None:
-        fates = [Worker.outlive]
+        fates: list[Callable[[Worker, Job], None]] = [Worker.outlive]
         if self.turns > 1:
             fates = self.random.choices(list(FATES), list(FATES.values()), k=self.random.randint(1, 4))
         for number, fate in enumerate(fates):

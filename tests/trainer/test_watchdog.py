@@ -38,7 +38,8 @@ class Stuck(Trainer):
 
 @pytest.fixture
 def stuck() -> Iterator[Stuck]:
-    with Stuck() as stuck:
+    stuck = Stuck()
+    with stuck:
         yield stuck
 
 
