@@ -26,7 +26,9 @@ class Settings:
     redis_url: str = _setting("", "Redis, `redis://…` or `rediss://…`; required")
     redis_ssl_cert_reqs: str = _setting("required", "for `rediss://`: `required`, or `none` for self-signed hosts")
     redis_prefix: str = _setting("tuneyard:", "prefix of every Redis key, so that services may share one Redis")
-    storage_url: str = _setting("", "directory of files, checkpoints and models, shared by all processes; required")
+    storage_url: str = _setting(
+        "", "directory or `s3://bucket/prefix` of files, checkpoints and models, for all processes; required"
+    )
     work_dir: str = _setting("", "scratch directory of a trainer worker; empty: the system's temporary directory")
     models_file: str = _setting(str(DEFAULT_CATALOGUE), "catalogue of base models, TOML")
     api_key: str = _setting("", "a key that the release step makes an owner key of project `default`")
@@ -98,6 +100,11 @@ def _parse(name: str, kind: type, text: str) -> Any:
 def settings() -> Settings:
     """The settings of this process, read once."""
     return load(os.environ)
+
+
+def aws_region() -> str | None:
+    """The region of an S3 server: of the variables that every S3 program reads, boto3 overlooks this one alone."""
+    return os.environ.get("AWS_REGION") or None
 
 
 def require(*names: str) -> Settings:

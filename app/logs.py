@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 _bound: ContextVar[dict[str, str]] = ContextVar("bound", default={})  # noqa: B039 (never changed in place)
+_TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -33,6 +34,8 @@ def configure(level: str) -> None:
     """Let this process log in JSON to stderr from `level` upwards; repeated, it changes the level only."""
     root = logging.getLogger()
     root.setLevel(level)
+    for name in _TALKATIVE:  # at DEBUG they write down signatures and session tokens
+        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
     if any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
         return
     to_stderr = logging.StreamHandler(sys.stderr)

@@ -37,7 +37,8 @@ def copy(tmp_path: Path) -> Path:
         ("workers/backends/local.py", "app.store.jobs", "Backends and trainer know neither store nor queue"),
         ("workers/trainer/engine.py", "app.blobs", "Backends and trainer know neither store nor queue"),
         ("workers/training.py", "torch", "The trainer is a program of its own"),
-        ("app/blobs.py", "psycopg", "psycopg is imported in app.store alone"),
+        ("app/blobs/directory.py", "psycopg", "psycopg is imported in app.store alone"),
+        ("app/actions/files.py", "boto3", "boto3 is imported in app.blobs alone"),
     ],
 )
 def test_a_broken_contract_is_reported(copy, module, imported, contract):

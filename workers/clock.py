@@ -1,12 +1,14 @@
 """`python -m workers.clock`: every few seconds, wake what sleeps, take back what was lost, and tidy up.
 
-Any number of copies may run: each round is made of statements that do nothing when another did them.
+Any number of copies may run: each round is made of statements that do nothing when another did them. Storage may be
+slow or away for minutes, so tidying has a thread of its own, and no job waits for it.
 """
 
 import logging
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from app import logs, queue
 from app.blobs import StorageError, storage
@@ -15,6 +17,7 @@ from app.core.errors import Unavailable
 from app.store import checkpoints, files, leases, models, windows
 from app.store.db import transaction
 from workers.finalization import link_published
+from workers.sweep import Sweep
 
 log = logging.getLogger("workers.clock")
 
@@ -25,8 +28,13 @@ def tick(settings: Settings) -> None:
     if settings.preempt:
         preempt()
     refill(settings)
+
+
+def tidy(sweep: Sweep) -> None:
+    """One round of all that touches storage."""
     link_published()
     purge()
+    sweep.round()
 
 
 def take_back(settings: Settings) -> None:
@@ -80,14 +88,14 @@ def purge() -> None:
             models.purged(conn, model.name)
 
 
-def run(settings: Settings, ended: threading.Event, *, round_: Callable[[Settings], None] = tick) -> None:
+def run(round_: Callable[[], None], ended: threading.Event, *, seconds: float) -> None:
     """Rounds until `ended`; a round that found Postgres or storage away is followed by the next."""
     while not ended.is_set():
         try:
-            round_(settings)
+            round_()
         except (Unavailable, StorageError, OSError) as error:
             log.warning("round failed: %s", error)
-        ended.wait(settings.clock_seconds)
+        ended.wait(seconds)
 
 
 def main() -> None:
@@ -98,7 +106,15 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     log.info("the clock runs every %s s", settings.clock_seconds)
-    run(settings, ended)
+    sweep = Sweep()
+    with ThreadPoolExecutor(1, "tidy") as threads:
+        tidying = threads.submit(run, lambda: tidy(sweep), ended, seconds=settings.clock_seconds)
+        tidying.add_done_callback(lambda _: ended.set())  # a clock that is half dead had better end
+        try:
+            run(lambda: tick(settings), ended, seconds=settings.clock_seconds)
+        finally:
+            ended.set()
+    tidying.result()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """train: run the job's backend, publish what it makes, record how it ended."""
 
+import logging
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 
-from app.blobs import storage
+from app.blobs import StorageError, storage
 from app.config import Settings, settings
 from app.core import names
 from app.core.job import Checkpoint, Job, NewEvent
@@ -22,6 +23,10 @@ from workers.supervision import Ending, Lease, Stopped, Surrendered, serve
 
 PROGRESS = ("step", "total_steps", "epoch", "train_loss", "tokens_per_second", "seconds_left", "memory_bytes")
 LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_valid_loss": "full validation loss"}
+
+SETTLE_POLL_SECONDS = 0.2
+
+log = logging.getLogger(__name__)
 
 
 @cache
@@ -106,8 +111,7 @@ class Run:
         with transaction() as conn:
             leases.freeze_environment(conn, self._lease.job, line["environment"])
             unusable = checkpoints.drop_beyond(conn, self._lease.job, line.get("resumed_from") or 0)
-        for old in unusable:
-            storage().delete_tree(old.path)
+        _remove(unusable)
 
     def _take_checkpoint(self, line: Line) -> None:
         """Hold on to a checkpoint, since the trainer removes old ones, and publish it when its turn comes."""
@@ -155,19 +159,21 @@ class Run:
 
     def _record(self, checkpoint: Checkpoint) -> None:
         with transaction() as conn:
+            superseded = checkpoints.replaced(conn, checkpoint)
             recorded = checkpoints.record(conn, self._lease.job, checkpoint)
-            superseded = checkpoints.prune(conn, self._lease.job)
+            superseded += checkpoints.prune(conn, self._lease.job)
         if recorded.kind == "epoch":
             message = f"Checkpoint created at step {recorded.step}"
             data = {"step": recorded.step, "checkpoint": recorded.name}
             self._lease.append([NewEvent(message, data=data, once=f"checkpoint:{recorded.step}")])
-        for old in superseded:
-            storage().delete_tree(old.path)
+        _remove(superseded)
 
     def let_go(self) -> None:
-        """Wait until the checkpoints made so far are published, unless the run was to end at once."""
-        if self._lease.order().signal is not Signal.KILL:
-            self.settle()
+        """Wait until the checkpoints made so far are published, as long as the run need not end at once."""
+        while self._lease.order().signal is not Signal.KILL:
+            if not wait(self._published, timeout=SETTLE_POLL_SECONDS).not_done:
+                return self.settle()
+        return None
 
     def settle(self) -> None:
         """Wait until every checkpoint is published.
@@ -196,6 +202,15 @@ class Run:
             result["answers_path"] = f"{root}/answers.jsonl"
             result["answers"] = {name: answers[name] for name in ("total", "base_exact", "tuned_exact")}
         return Ending(result=result)
+
+
+def _remove(forgotten: Sequence[Checkpoint]) -> None:
+    """Remove the bytes of checkpoints that have no row any more; what storage refuses now is left to the sweep."""
+    for checkpoint in forgotten:
+        try:
+            storage().delete_tree(checkpoint.path)
+        except StorageError as error:
+            log.warning("%s stays until the sweep: %s", checkpoint.path, error)
 
 
 def metrics_event(line: Line) -> NewEvent:

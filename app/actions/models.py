@@ -30,7 +30,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A tuned model, or a checkpoint of a run, with the job that made it; `path` is where its weights are stored."""
+    """A tuned model, or a checkpoint of a run, with the job that made it."""
 
     name: str
     job: Job
@@ -38,8 +38,13 @@ class Tuned:
 
     @property
     def path(self) -> str:
-        """The storage prefix of the weights."""
+        """The storage prefix of all that is kept of it."""
         return self.made.path
+
+    @property
+    def weights(self) -> str:
+        """The storage prefix of what an engine loads: a checkpoint has more to it."""
+        return f"{self.path}/weights" if isinstance(self.made, Checkpoint) else self.path
 
     @property
     def base(self) -> BaseModel | None:

@@ -26,7 +26,14 @@ def refuse(caller: Caller, name: str) -> Unknown:
 def _command(model: models.Base | models.Tuned) -> str:
     if isinstance(model, models.Base):
         return shlex.join(["vllm", "serve", model.model.source, "--served-model-name", model.name])
-    weights = str(blobs.storage().path(model.path))
+    weights = blobs.storage().location(model.weights)
+    if weights.startswith("s3://"):
+        return f"{shlex.join(['aws', 's3', 'sync', weights, model.weights])} && {_tuned(model, model.weights)}"
+    return _tuned(model, weights)
+
+
+def _tuned(model: models.Tuned, weights: str) -> str:
+    """The command for weights in a directory: vLLM reads no adapter from anywhere else."""
     chosen = model.job.result.get("hyperparameters", {})
     if chosen.get("training_type") == "full":
         return shlex.join(["vllm", "serve", weights, "--served-model-name", model.name])

@@ -46,6 +46,16 @@ def record(conn: Connection[Row], job: Job, new: Checkpoint) -> Checkpoint:
     return recorded
 
 
+def replaced(conn: Connection[Row], new: Checkpoint) -> list[Checkpoint]:
+    """The checkpoint of the same step whose bytes lie elsewhere, if any: once `new` is recorded they can go."""
+    return rows.many(
+        conn,
+        Checkpoint,
+        f"select {COLUMNS} from checkpoints where job_id = %(job)s and step = %(step)s and path <> %(path)s",
+        {"job": new.job_id, "step": new.step, "path": new.path},
+    )
+
+
 def drop_beyond(conn: Connection[Row], job: Job, step: int) -> list[Checkpoint]:
     """Forget the checkpoints behind the step that an attempt really goes on from: they turned out to be unusable.
 

@@ -255,7 +255,7 @@ def test_storage_that_cannot_be_written_is_an_error_that_may_be_tried_again(ann,
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("app.blobs.os.fsync", full)
+    monkeypatch.setattr("app.blobs.directory.os.fsync", full)
     answer = ann.upload()
     assert problem(answer, 503)["type"] == "server_error"
     assert answer.headers["Retry-After"]

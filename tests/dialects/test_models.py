@@ -181,6 +181,10 @@ def test_a_tuned_adapter_is_served_by_vllm_beside_its_base(ann, model):
     assert command[-1] == f"{model.name}={storage().path(model.path)}"
 
 
+def test_of_a_checkpoint_the_weights_alone_are_served(ann, epoch):
+    assert served(ann, epoch.name)[-1] == f"{epoch.name}={storage().path(epoch.path)}/weights"
+
+
 def test_a_full_fine_tune_is_served_from_its_own_weights(ann):
     model = tuned(ann, training_type="full")
     weights = str(storage().path(model.path))

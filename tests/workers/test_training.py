@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from app.config import Settings
 from app.core import names
 from app.core.errors import JobFailed
 from app.core.job import Event, File, Job
-from app.core.orders import Signal
+from app.core.orders import Order, Signal
 from app.core.states import Outcome, Status
 from app.store import checkpoints, events, files, jobs, leases
 from app.store.db import transaction
@@ -54,7 +55,7 @@ class Scripted:
         self.found = sorted(path.name for path in job_dir.glob("checkpoints/*"))
         for line in self.lines:
             if line["type"] == "checkpoint":
-                (job_dir / line["path"]).mkdir(parents=True)
+                (job_dir / line["path"]).mkdir(parents=True, exist_ok=True)
                 (job_dir / line["path"] / "manifest.json").write_text("{}")
             if line["type"] == "done":
                 (job_dir / "model").mkdir()
@@ -217,6 +218,24 @@ def test_checkpoints_behind_the_one_that_a_run_goes_on_from_are_forgotten(waitin
     due(job)
     trained(now(job), Scripted([{**STARTED, "resumed_from": None}, DONE]))
     assert known(job) == []
+
+
+@pytest.mark.parametrize("last", [Signal.KILL, Signal.STOP])
+def test_a_worker_that_must_end_at_once_waits_for_no_upload(last, tmp_path):
+    class Draining:
+        orders = [Order(Signal.STOP, 0.0), Order(Signal.STOP, 0.0), Order(last, 0.0)]
+
+        def order(self) -> Order:
+            return self.orders.pop(0)
+
+    uploaded: Future[None] = Future()
+    with ThreadPoolExecutor(1) as publisher:
+        run = training.Run(Draining(), tmp_path, publisher)
+        run._published.append(uploaded)
+        if last is Signal.STOP:
+            uploaded.set_result(None)
+        run.let_go()
+    assert uploaded.done() is (last is Signal.STOP)
 
 
 def test_a_disk_that_is_full_is_not_the_jobs_fault():

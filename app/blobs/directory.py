@@ -1,4 +1,4 @@
-"""Bytes by key in a directory that all processes share: streamed, and visible whole or not at all."""
+"""Storage in a directory that all processes share: what is written appears by a rename."""
 
 import hashlib
 import os
@@ -6,17 +6,12 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
-from pathlib import Path, PurePosixPath
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
 from typing import IO
 
-from app.config import require
-
-CHUNK = 1 << 20
-
-
-class StorageError(Exception):
-    """Storage is away, full, or was asked for something impossible."""
+from app.blobs.base import CHUNK, StorageError, Stored, checked
 
 
 class DirectoryWriter:
@@ -28,7 +23,7 @@ class DirectoryWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        self._partial = _beside(path)
         self._file = self._partial.open("xb")
         self._hash = hashlib.sha256()
         self.size = 0
@@ -67,7 +62,7 @@ class DirectoryWriter:
 
 
 class Directory:
-    """Storage in a directory. Keys are relative paths with `/`; a tree is every key below a prefix."""
+    """Storage in a directory; a tree is a directory in it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -77,10 +72,11 @@ class Directory:
 
         Raises StorageError for a key that would leave the directory.
         """
-        parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or any(part in (".", "..") for part in parts) or "\0" in key:
-            raise StorageError(f"{key!r} is no storage key")
-        return self.root.joinpath(*parts)
+        return self.root / checked(key)
+
+    def location(self, key: str) -> str:
+        """The absolute path of a key."""
+        return str(self.path(key))
 
     def writer(self, key: str) -> DirectoryWriter:
         """Open a key for writing."""
@@ -124,7 +120,7 @@ class Directory:
         target = self.path(prefix)
         if target.is_dir():
             return
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        partial = _beside(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, partial, copy_function=_link_or_copy)
@@ -143,9 +139,12 @@ class Directory:
 
         Raises StorageError when storage itself is away, which must never look like an empty one.
         """
+        self._must_be_there()
+        return self.path(prefix).is_dir()
+
+    def _must_be_there(self) -> None:
         if not self.root.is_dir():
             raise StorageError(f"{self.root} is not there")
-        return self.path(prefix).is_dir()
 
     def fetch_tree(self, prefix: str, target: Path) -> None:
         """Copy a published directory to a local one.
@@ -158,24 +157,31 @@ class Directory:
             raise StorageError(f"{prefix} cannot be read: {error}") from error
 
     def tree(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """The files below a prefix in order: path relative to it, and size in bytes."""
+        """The files below a prefix in order: path relative to it, and size in bytes.
+
+        Raises StorageError when storage itself is away.
+        """
+        self._must_be_there()
         root = self.path(prefix)
         for path in sorted(root.rglob("*")):
             if path.is_file():
                 yield path.relative_to(root).as_posix(), path.stat().st_size
 
     def delete_tree(self, prefix: str) -> None:
-        """Remove everything below a prefix; what is only linked to stays."""
+        """Remove everything below a prefix, hidden first, so that nobody reads half of it; a link's target stays."""
         path = self.path(prefix)
-        if path.is_symlink():
-            path.unlink()
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+        doomed = _beside(path)
+        with suppress(OSError):
+            if path.is_symlink():
+                path.unlink()
+            else:
+                path.rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
 
     def link(self, prefix: str, to: str) -> None:
         """Let `prefix` show what lies at `to`; repeated, it changes nothing."""
         path, target = self.path(prefix), self.path(to)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        partial = _beside(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.symlink_to(os.path.relpath(target, path.parent))
@@ -188,9 +194,50 @@ class Directory:
 
         Raises StorageError when storage cannot be written.
         """
-        key = f".ping-{uuid.uuid4().hex}"
+        key = f"pings/{uuid.uuid4().hex}"
         self.put(key, b"")
         self.delete(key)
+
+    def stored(self, place: str) -> Iterator[Stored]:
+        """The files, links and empty directories below a place, in no order."""
+        yield from self._below(self.path(place))
+
+    def _below(self, folder: Path) -> Iterator[Stored]:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                path = folder / entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield from self._seen(path)
+                    continue
+                inside = self._below(path)
+                first = next(inside, None)
+                yield from self._seen(path) if first is None else chain([first], inside)
+
+    def _seen(self, path: Path) -> Iterator[Stored]:
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            # A published file keeps the time of its source, but becoming visible is a change of its own.
+            changed = datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
+            yield Stored(path.relative_to(self.root).as_posix(), changed)
+
+    def discard(self, found: Stored) -> None:
+        """Remove a file, a link, or a directory that is still empty, and the directories that this leaves empty."""
+        path = self.path(found.key)
+        if path.is_symlink() or not path.is_dir():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"{found.key} cannot be removed: {error.strerror}") from error
+            path = path.parent
+        with suppress(OSError):
+            while path.parent != self.root:  # a place stays
+                path.rmdir()
+                path = path.parent
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same directory, for what is not whole."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
 
 
 def _link_or_copy(source: str, target: str) -> str:
@@ -210,12 +257,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@cache
-def storage() -> Directory:
-    """This process' storage, from STORAGE_URL: a path or `file://` URL."""
-    url = require("storage_url").storage_url
-    if "://" in url and not url.startswith("file://"):
-        raise StorageError(f"STORAGE_URL {url.split('://')[0]}:// is not supported: name a directory")
-    return Directory(Path(url.removeprefix("file://")).absolute())
