@@ -3,7 +3,7 @@ DATA_DIR ?= .data
 # As they were given: `$2` in a message is no variable of make's.
 override API_KEY := $(value API_KEY)
 override ASK := $(value ASK)
-export API_KEY ASK FAST KEEP
+export API_KEY ASK FAST KEEP SEED MINUTES LEASE_SECONDS
 
 SHELL = /bin/bash
 SOURCES = app workers tests deploy
@@ -35,6 +35,9 @@ bench: .venv/ready  ## the figures of the README, measured here
 mutants: .venv/ready  ## take out one guard of the protocol at a time, and see which test fails
 	@.venv/bin/python -m tests.mutants
 
+chaos: .venv/ready  ## kill, freeze, flush and fill under load, and a verdict; SEED=… MINUTES=20 LEASE_SECONDS=5
+	@.venv/bin/python -m tests.chaos
+
 .venv/ready: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'Tuneyard needs Python 3.11 or 3.12 with venv (Debian: apt install python3-venv)'; exit 1; }
 	@echo 'Setting up .venv with $(PYTHON); the first time this takes minutes'
@@ -43,4 +46,4 @@ mutants: .venv/ready  ## take out one guard of the protocol at a time, and see w
 	  torch==2.13.0 -e '.[trainer,embedded,dev]' | { grep --line-buffered -oE '$(NEWS)' || true; }
 	@touch $@
 
-.PHONY: help demo up test check bench mutants
+.PHONY: help demo up test check bench mutants chaos

@@ -62,6 +62,7 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
     base = base_model(job)
     spec = {
         "job_id": job.id,
+        "attempt": job.attempt,
         "model": {
             "name": base.name,
             "source": base.source,

@@ -36,6 +36,7 @@ ALLOWED = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "TMPDIR",
+    "TUNEYARD_WITNESS",
     "TZ",
     "VIRTUAL_ENV",
 )

@@ -67,7 +67,6 @@ def settle_libraries() -> None:
 def train(chosen: argparse.Namespace, emit: Emit) -> int:
     """Run the job, watched by the supervisor if there is one; its lifeline is up before anything heavy is imported."""
     life = lifeline.Lifeline()
-    life.hear_signals()
     if chosen.standby or chosen.supervised:
         lifeline.die_with_parent()
     if chosen.supervised and not chosen.standby:
@@ -83,6 +82,7 @@ def train(chosen: argparse.Namespace, emit: Emit) -> int:
         directory = Path(named)
     from workers.trainer import run
 
+    life.hear_signals()  # not before: until here there is nothing to save, and a signal may end it at once
     return run.main(directory, life, emit)
 
 

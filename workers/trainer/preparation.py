@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import batches, checkpoints, environment, packing, publishing, rows, templates
+from workers.trainer import batches, checkpoints, environment, packing, publishing, rows, templates, witness
 from workers.trainer import model as models
 from workers.trainer import spec as specs
 from workers.trainer.batches import Rows
@@ -60,6 +60,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     Raises Failure, and Stopped when asked to stop.
     """
     spec = specs.load(directory)
+    witness.note("start", spec, 0)
     for place in (directory, directory / "checkpoints"):
         publishing.sweep(place)
     resumed = checkpoints.newest(directory / "checkpoints")

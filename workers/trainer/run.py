@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import answers, batches, checkpoints, evaluation, manifest, publishing
+from workers.trainer import answers, batches, checkpoints, evaluation, manifest, publishing, witness
 from workers.trainer import engine as engines
 from workers.trainer import model as models
 from workers.trainer.failures import Failure
@@ -44,6 +44,7 @@ def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
         raise not_finite(run, step, chosen, sums)
     tokens = run.train.tokens_of(chosen)
     run.step = step
+    witness.note("step", run.spec, step)
     run.history.tokens += tokens
     run.history.last = {
         "train_loss": sums.mean_loss, "train_mean_token_accuracy": sums.accuracy, "learning_rate": rate,
@@ -88,6 +89,7 @@ def stop(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     """Publish where the run stands, unless it stands at a checkpoint, and raise Stopped."""
     if run.published < run.step:
         publish(run, "stop", lifeline, emit)
+    witness.note("end", run.spec, run.step)
     raise Stopped(run.step)
 
 
@@ -145,6 +147,7 @@ def finish(run: Run, lifeline: Lifeline, emit: Emit) -> None:
         models.store_as_base(draft, run.spec.base)
     if run.valid is not None and run.spec.answers > 0:
         answers.write(run, lifeline, emit)
+    witness.note("end", run.spec, run.step)
     emit({
         "type": "done", "step": run.step, "path": "model", "trained_tokens": run.history.tokens,
         "metrics": checkpoint_metrics(run.step, run.history.last),

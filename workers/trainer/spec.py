@@ -48,6 +48,7 @@ class Spec:
     checkpoint_seconds: float
     answers: int  # validation rows answered by base and tuned model at the end
     environment: dict[str, Any]
+    attempt: int = 0  # of the worker that claimed the job; 0 for a run by hand
 
     @property
     def max_length(self) -> int:
@@ -81,6 +82,7 @@ def _parse(raw: Any) -> Spec:
         checkpoint_seconds=float(raw.get("checkpoint_seconds", 30)),
         answers=int(raw.get("answers", 20)),
         environment=dict(raw.get("environment") or {}),
+        attempt=int(raw.get("attempt") or 0),
     )
 
 
