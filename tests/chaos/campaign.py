@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from urllib.error import URLError
 
 from app.embedded.processes import StackError
@@ -27,14 +27,18 @@ def run(plan: Plan, say: Say) -> Evidence:
     Raises StackError when the stack does not start.
     """
     early = clocks_apart()
-    with scratch_directory() as folder, scene(folder, plan) as here:
+    with (
+        scratch_directory() as folder,
+        scene(folder, plan) as here,
+        closing(Tables(here.stack.environment["DATABASE_URL"])) as tables,
+    ):
         witness, load = Witness(here.witness), Load(here, plan)
         undisturbed = load.undisturbed()
         say(f"undisturbed runs done: {', '.join(undisturbed)}")
         with Window(here) as window, load:
-            struck = _inflict(Lookout(here, load, plan, witness), say)
+            struck = _inflict(Lookout(here, load, plan, witness, tables), say)
             say("the faults are over; what is unfinished goes on to its end")
-        return _gather(here, load, window, witness, undisturbed, struck, early)
+        return _gather(here, tables, load, window, witness, undisturbed, struck, early)
 
 
 def _inflict(lookout: Lookout, say: Say) -> list[Struck]:
@@ -66,6 +70,7 @@ def _told(struck: Struck) -> str:
 
 def _gather(
     here: Scene,
+    tables: Tables,
     load: Load,
     window: Window,
     witness: Witness,
@@ -73,7 +78,6 @@ def _gather(
     struck: list[Struck],
     early: float,
 ) -> Evidence:
-    tables = Tables(here.stack.environment["DATABASE_URL"])
     witness.look()
     return Evidence(
         orders=load.orders,

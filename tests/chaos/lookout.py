@@ -47,11 +47,11 @@ class Training(Held):
 class Lookout:
     """Eyes on the scene."""
 
-    def __init__(self, scene: Scene, load: Load, plan: Plan, witness: Witness) -> None:
+    def __init__(self, scene: Scene, load: Load, plan: Plan, witness: Witness, tables: Tables) -> None:
         self.scene, self.load, self.plan = scene, load, plan
         self.chance = random.Random(plan.seed)
         self.witness = witness
-        self.tables = Tables(scene.stack.environment["DATABASE_URL"])
+        self.tables = tables
 
     def until(self, condition: Callable[[], object], what: str, *, seconds: float | None = None) -> float:
         """Wait for the condition; the monotonic time at which it was seen.

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 SHIPPED_LEASE_SECONDS = 60.0
-LEAST_MARGIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,7 @@ class Plan:
     freeze_seconds: float = 30.0
     patience_seconds: float = 120.0  # for what a fault waits for
     drain_seconds: float = 300.0  # for what is unfinished when the last fault is over
+    least_margin: float = 10.0  # seconds that processes may need to start, however short the lease
     tampered: int = 12  # messages that a phase of doubled and dropped ones lasts
 
     @property
@@ -30,7 +30,7 @@ class Plan:
 
     def margin(self, seconds: float) -> float:
         """What is allowed at the shipped lease, shrunk with the lease; processes need some seconds to start, though."""
-        return max(seconds * self.scale, LEAST_MARGIN_SECONDS)
+        return max(seconds * self.scale, self.least_margin)
 
     @property
     def settings(self) -> dict[str, str]:
