@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 CHUNK = 1 << 20
 
@@ -98,6 +98,20 @@ class Storage(Protocol):
 
     def ping(self) -> None:
         """Write and remove a probe."""
+
+
+W = TypeVar("W", bound=Writer)
+
+
+def written(writer: W, content: bytes) -> W:
+    """The writer, with all of the content behind its key, or with nothing left of it."""
+    try:
+        writer.write(content)
+        writer.commit()
+    except BaseException:
+        writer.abort()
+        raise
+    return writer
 
 
 def checked(key: str) -> str:

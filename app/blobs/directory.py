@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from app.blobs.base import CHUNK, StorageError, Stored, checked
+from app.blobs.base import CHUNK, StorageError, Stored, checked, written
 
 
 class DirectoryWriter:
@@ -87,14 +87,7 @@ class Directory:
 
     def put(self, key: str, content: bytes) -> DirectoryWriter:
         """Write small content at once and return the writer, which knows size and hash."""
-        writer = self.writer(key)
-        try:
-            writer.write(content)
-            writer.commit()
-        except BaseException:
-            writer.abort()
-            raise
-        return writer
+        return written(self.writer(key), content)
 
     def open(self, key: str) -> IO[bytes]:
         """Open a key for reading.

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from app.blobs.base import CHUNK, Missing, StorageError, Stored, checked
+from app.blobs.base import CHUNK, Missing, StorageError, Stored, checked, written
 from app.blobs.s3_client import COPIES, MEGABYTE, TRANSFERS, connect, s3_errors
 from app.blobs.s3_streams import Download, S3Writer
 
@@ -56,14 +56,7 @@ class S3:
 
     def put(self, key: str, content: bytes) -> S3Writer:
         """Write small content at once and return the writer, which knows size and hash."""
-        writer = self.writer(key)
-        try:
-            writer.write(content)
-            writer.commit()
-        except BaseException:
-            writer.abort()
-            raise
-        return writer
+        return written(self.writer(key), content)
 
     def open(self, key: str) -> IO[bytes]:
         """Open a key for reading.
