@@ -19,8 +19,9 @@ _J_COLUMNS = ", ".join("j." + name for name in COLUMNS.split(", "))
 _WAITS = "lease_owner is null and status in ('validating_files', 'queued', 'finalizing')"
 
 BUSY = """
-    busy as (select org_id, count(*) n from jobs
-              where status = 'running' or (status = 'queued' and woken_at is not null and queue <> %(queue)s)
+    busy as (select org_id, count(*) n
+               from (select org_id from jobs where status = 'running' union all
+                     select org_id from jobs where status = 'queued' and woken_at is not null and queue <> %(queue)s) x
               group by org_id)
 """
 """Jobs of each organization at work; those that another queue offers are as good as running."""
