@@ -41,9 +41,8 @@ _OFFER = f"""
                      else least(%(ahead)s, greatest(0, coalesce(o.max_running, %(max_running)s) - coalesce(b.n, 0)))
                 end) n),
     picked as (
-      select id, woken_at, place
-        from (select id, woken_at, row_number() over (order by share, sort_key, id) place from next) x
-       where place <= %(ahead)s),
+      select id, woken_at, row_number() over (order by share, sort_key, id) place from next
+       order by place limit %(ahead)s),
     void as (
       update jobs j set woken_at = null, task_id = gen_random_uuid()::text
        where status = %(status)s and queue = %(queue)s and woken_at is not null and {_WAITS}

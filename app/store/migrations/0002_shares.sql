@@ -16,7 +16,7 @@ alter table jobs
 
 -- Used trainer seconds fade with a half-life of a day.
 create function faded(usage double precision, since timestamptz) returns double precision language sql stable as $$
-    select usage * power(0.5, greatest(0, extract(epoch from clock_timestamp() - since)) / 86400)
+    select usage * power(0.5::float8, greatest(0, extract(epoch from now() - since)::float8) / 86400)
 $$;
 
 -- Each organization's next jobs, those that are offered to the broker included.
