@@ -1,5 +1,6 @@
 PORT ?= 8000
 DATA_DIR ?= .data
+EXAMPLES ?= 3000
 # As they were given: `$2` in a message is no variable of make's.
 override API_KEY := $(value API_KEY)
 override ASK := $(value ASK)
@@ -35,7 +36,8 @@ bench: .venv/ready  ## the figures of the README, measured here
 mutants: .venv/ready  ## take out one guard of the protocol at a time, and see which test fails
 	@.venv/bin/python -m tests.mutants
 
-chaos: .venv/ready  ## kill, freeze, flush and fill under load, and a verdict; SEED=… MINUTES=20 LEASE_SECONDS=5
+chaos: .venv/ready  ## walks over the protocol, then faults under load, and a verdict; EXAMPLES=3000 SEED=… MINUTES=20 LEASE_SECONDS=5
+	@HYPOTHESIS_EXAMPLES='$(EXAMPLES)' HAMMER_JOBS=200 .venv/bin/python -m pytest -q tests/store/test_protocol_walk.py tests/store/test_hammer.py
 	@.venv/bin/python -m tests.chaos
 
 .venv/ready: pyproject.toml

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from random import Random
 from typing import TypeVar
 
@@ -44,7 +44,7 @@ class Hammer:
     def __init__(self, job_ids: list[str], seed: str) -> None:
         self.job_ids = job_ids
         self.seed = seed
-        self.messages: SimpleQueue[tuple[Status, str]] = SimpleQueue()
+        self.messages: Queue[tuple[Status, str]] = Queue()  # a SimpleQueue's timeout may become for ever on 3.11
         self.witness = Witness()
         self.over = threading.Event()
 
