@@ -141,7 +141,7 @@ CLAUSES = [
     Mutant(
         "the window's limit in dispatch",
         WINDOWS,
-        {"where place <= %(ahead)s": "where true", "= 0 then %(ahead)s": "= 0 then 1000"},
+        {"order by place limit %(ahead)s": "order by place limit 1000", "= 0 then %(ahead)s": "= 0 then 1000"},
         word="window is never larger",
         test=f"{OF_WINDOWS}::test_the_window_is_never_larger_than_its_size",
     ),
