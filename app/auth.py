@@ -9,7 +9,7 @@ from app.core.caller import Caller
 from app.core.errors import Unauthenticated
 from app.core.job import Key
 from app.store import keys
-from app.store.db import transaction
+from app.store.db import autocommit
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -25,7 +25,7 @@ def authenticate(headers: Headers) -> Caller:
             "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.",
             code="invalid_api_key",
         )
-    with transaction() as conn:
+    with autocommit() as conn:
         key = keys.with_secret(conn, secret)
         if key is None:
             raise Unauthenticated("Incorrect API key provided: it is unknown or was revoked.", code="invalid_api_key")

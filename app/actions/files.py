@@ -13,7 +13,7 @@ from app.core.caller import Caller
 from app.core.errors import Invalid, TooLarge, Unavailable
 from app.core.job import File
 from app.store import files
-from app.store.db import transaction
+from app.store.db import autocommit, transaction
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 MAX_FILENAME = 255
@@ -111,7 +111,7 @@ def _base_name(filename: str) -> str:
 def page(caller: Caller, *, purpose: str | None, after: str | None, limit: int, ascending: bool) -> Page[File]:
     """The project's files of a purpose, or all, newest first unless `ascending`."""
     caller.must("read")
-    with transaction() as conn:
+    with autocommit() as conn:
         found = files.page(conn, caller.project_id, purpose=purpose, after=after, limit=limit + 1, ascending=ascending)
     return cut(found, limit)
 
@@ -119,7 +119,7 @@ def page(caller: Caller, *, purpose: str | None, after: str | None, limit: int, 
 def retrieve(caller: Caller, file_id: str) -> File:
     """The project's file. Raises Unknown."""
     caller.must("read")
-    with transaction() as conn:
+    with autocommit() as conn:
         return files.get(conn, caller.project_id, file_id)
 
 

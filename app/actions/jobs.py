@@ -16,7 +16,7 @@ from app.core.hyperparameters import BaseModel
 from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob, Place
 from app.core.states import TERMINAL, Desired, Status
 from app.store import checkpoints, events, files, jobs, orgs
-from app.store.db import Connection, Row, transaction
+from app.store.db import Connection, Row, autocommit, transaction
 
 MAX_SEED = 2**31 - 1
 KEYS_NAMED = 20
@@ -156,7 +156,7 @@ class QueuedJob(Job):
 def retrieve(caller: Caller, job_id: str) -> Job:
     """The job as its owner sees it; a queued one comes with its place. Raises Unknown."""
     caller.must("read")
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.as_seen(jobs.get(conn, caller.project_id, job_id))
         if job.status is not Status.QUEUED:
             return job
@@ -168,7 +168,7 @@ def page(
 ) -> Page[Job]:
     """The project's jobs, newest first, that have this metadata, or none at all."""
     caller.must("read")
-    with transaction() as conn:
+    with autocommit() as conn:
         found = jobs.page(
             conn,
             caller.project_id,
@@ -183,7 +183,7 @@ def page(
 def cancel(caller: Caller, job_id: str) -> Job:
     """End a job; cancelling a cancelled one changes nothing. Raises WrongState when it has ended otherwise."""
     caller.must("write")
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.request_cancel(conn, caller.project_id, job_id)
         if job is None:
             ended = jobs.get(conn, caller.project_id, job_id)
@@ -200,7 +200,7 @@ def pause(caller: Caller, job_id: str) -> Job:
     Raises WrongState while its files are validated or its model is published, and once it has ended.
     """
     caller.must("write")
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.request_pause(conn, caller.project_id, job_id)
         if job is None:
             raise _cannot_pause(jobs.get(conn, caller.project_id, job_id))
@@ -219,7 +219,7 @@ def resume(caller: Caller, job_id: str) -> Job:
     Raises WrongState once it has ended.
     """
     caller.must("write")
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.request_resume(conn, caller.project_id, job_id)
         if job is None:
             job = jobs.get(conn, caller.project_id, job_id)
@@ -235,7 +235,7 @@ def preempt(job_id: str) -> Job:
 
     Raises WrongState when the job does not run, or is being paused or cancelled.
     """
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.request_way(conn, job_id)
     if job is None:
         raise WrongState(f"{job_id} is no job that runs and goes on: nothing was changed.")
@@ -249,7 +249,7 @@ def _completed(job: Job) -> WrongState:
 def event_page(caller: Caller, job_id: str, *, after: int | None, limit: int) -> Page[Event]:
     """The job's events, newest first, from behind the event numbered `after`. Raises Unknown."""
     caller.must("read")
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.get(conn, caller.project_id, job_id)
         return cut(events.page(conn, job.id, after=after, limit=limit + 1), limit)
 
@@ -257,6 +257,6 @@ def event_page(caller: Caller, job_id: str, *, after: int | None, limit: int) ->
 def checkpoint_page(caller: Caller, job_id: str, *, after: str | None, limit: int) -> Page[Checkpoint]:
     """The job's usable checkpoints, newest first. Raises Unknown."""
     caller.must("read")
-    with transaction() as conn:
+    with autocommit() as conn:
         job = jobs.get(conn, caller.project_id, job_id)
         return cut(checkpoints.page(conn, job.id, after=after, limit=limit + 1), limit)

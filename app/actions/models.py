@@ -11,7 +11,7 @@ from app.core.errors import Forbidden, Invalid
 from app.core.hyperparameters import BaseModel
 from app.core.job import Checkpoint, Job, Model
 from app.store import checkpoints, jobs, models
-from app.store.db import Connection, Row, transaction
+from app.store.db import Connection, Row, autocommit, transaction
 
 
 @cache
@@ -56,7 +56,7 @@ def listed(caller: Caller) -> tuple[list[Base], list[Model]]:
     """The base models under each of their names, and the project's tuned models, newest first."""
     caller.must("read")
     bases = [Base(name, model) for model in catalogue().models.values() for name in (model.name, *model.aliases)]
-    with transaction() as conn:
+    with autocommit() as conn:
         return bases, models.listed(conn, caller.project_id)
 
 
@@ -66,7 +66,7 @@ def retrieve(caller: Caller, name: str) -> Base | Tuned:
     base = catalogue().find(name)
     if base is not None:
         return Base(name, base)
-    with transaction() as conn:
+    with autocommit() as conn:
         made = _made(conn, caller, name)
         return Tuned(name, jobs.get(conn, caller.project_id, made.job_id), made)
 

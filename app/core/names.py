@@ -8,8 +8,18 @@ ALPHABET = string.ascii_letters + string.digits
 SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
+SPARE_BITS = 64
+"""Drawn beyond what the letters need, so that none is likelier than another by more than 2^-64."""
+
+
 def _random(length: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+    """Random letters and digits from one question to the system, which is slow to answer."""
+    number = secrets.randbits(6 * length + SPARE_BITS)
+    letters = []
+    for _ in range(length):
+        number, letter = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[letter])
+    return "".join(letters)
 
 
 def job_id() -> str:

@@ -1,10 +1,13 @@
 """Connections to Postgres: one pool per process, opened on first use, so after any fork."""
 
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from psycopg import Connection, OperationalError
 from psycopg.errors import UndefinedTable
@@ -26,7 +29,10 @@ PATIENCE = {
 }
 """A process that is frozen or cut off inside a transaction must not keep its row from the others."""
 
+TRUSTED_SECONDS = 0.5
+
 _opening = threading.Lock()
+_used_at: WeakKeyDictionary[Connection[Row], float] = WeakKeyDictionary()
 _pools: dict[int, ConnectionPool[Connection[Row]]] = {}
 
 
@@ -44,13 +50,24 @@ def _pool() -> ConnectionPool[Connection[Row]]:
 def _open() -> ConnectionPool[Connection[Row]]:
     return ConnectionPool(
         require("database_url").database_url,
-        kwargs={"row_factory": dict_row, **PATIENCE},
+        kwargs={"row_factory": dict_row, "autocommit": True, **PATIENCE},
         min_size=1,
         max_size=16,
         timeout=10,
         open=True,
-        check=ConnectionPool.check_connection,
+        check=_check,
+        reset=_note_use,
     )
+
+
+def _note_use(conn: Connection[Row]) -> None:
+    _used_at[conn] = time.monotonic()
+
+
+def _check(conn: Connection[Row]) -> None:
+    """Ask for a sign of life, a round trip, unless the connection was of use a moment ago. Raises OperationalError."""
+    if time.monotonic() - _used_at.get(conn, -math.inf) > TRUSTED_SECONDS:
+        ConnectionPool.check_connection(conn)
 
 
 def close() -> None:
@@ -61,8 +78,8 @@ def close() -> None:
 
 
 @contextmanager
-def transaction() -> Iterator[Connection[Row]]:
-    """One transaction: committed at the end of the block, rolled back by an exception.
+def autocommit() -> Iterator[Connection[Row]]:
+    """A connection for statements that each stand for themselves, which saves the round trips of a transaction.
 
     Raises Unavailable when Postgres cannot be reached, or was not migrated.
     """
@@ -75,12 +92,22 @@ def transaction() -> Iterator[Connection[Row]]:
         raise Unavailable("The database has no schema yet: run `python -m app.store.migrate`.") from error
 
 
+@contextmanager
+def transaction() -> Iterator[Connection[Row]]:
+    """One transaction: committed at the end of the block, rolled back by an exception.
+
+    Raises Unavailable when Postgres cannot be reached, or was not migrated.
+    """
+    with autocommit() as conn, conn.transaction():
+        yield conn
+
+
 def ping() -> None:
     """Ask Postgres for an answer.
 
     Raises Unavailable when there is none.
     """
-    with transaction() as conn:
+    with autocommit() as conn:
         conn.execute("select 1")
 
 
@@ -89,4 +116,4 @@ def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
     return None if value is None else Jsonb(value)
 
 
-__all__ = ["Connection", "Row", "close", "jsonb", "ping", "transaction"]
+__all__ = ["Connection", "Row", "autocommit", "close", "jsonb", "ping", "transaction"]

@@ -62,7 +62,11 @@ def _statements(text: str) -> Iterator[str]:
             continue
         after = entries[number + 1] if number + 1 < len(entries) else ("", "")
         values = dict(PARAMETER.findall(after[1])) if after[0] == "DETAIL" else {}
-        yield re.sub(r"\$(\d+)", lambda one, values=values: values[one[1]], " ".join(found[1].split()))
+        yield _filled(" ".join(found[1].split()), values)
+
+
+def _filled(statement: str, values: dict[str, str]) -> str:
+    return re.sub(r"\$(\d+)", lambda one: values[one[1]], statement)
 
 
 def repeated(url: str, script: str, directory: Path, *, clients: int, seconds: float) -> float:
