@@ -75,6 +75,17 @@ def transaction() -> Iterator[Connection[Row]]:
         raise Unavailable("The database has no schema yet: run `python -m app.store.migrate`.") from error
 
 
+@contextmanager
+def session() -> Iterator[Connection[Row]]:
+    """A connection outside the pool that commits each statement; what it holds ends with the block.
+
+    Raises psycopg.Error as it comes.
+    """
+    url = require("database_url").database_url
+    with Connection[Row].connect(url, autocommit=True, row_factory=dict_row, **PATIENCE) as conn:
+        yield conn
+
+
 def ping() -> None:
     """Ask Postgres for an answer.
 
@@ -89,4 +100,4 @@ def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
     return None if value is None else Jsonb(value)
 
 
-__all__ = ["Connection", "Row", "close", "jsonb", "ping", "transaction"]
+__all__ = ["Connection", "Row", "close", "jsonb", "ping", "session", "transaction"]
