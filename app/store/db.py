@@ -17,7 +17,7 @@ from app.core.errors import Unavailable
 
 Row = dict[str, Any]
 
-PATIENCE = {
+PATIENCE: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
