@@ -41,12 +41,12 @@ JOBS = 6
 
 
 def git(*arguments: str) -> bytes:
-    """What git says of this checkout; the test is skipped where it knows nothing."""
+    """What git says of this checkout; the test is skipped where there is none, or its history is cut off."""
     try:
         said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", b"").decode().strip() or str(error)
-        pytest.skip(f"the version before cannot be had out of git: {reason}")
+        pytest.skip(f"git has not the version before (no checkout, or a shallow clone): {reason}")
     return said.stdout
 
 
@@ -54,7 +54,7 @@ def git(*arguments: str) -> bytes:
 def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The former version's files."""
     if Path(git("rev-parse", "--show-toplevel").decode().strip()) != ROOT:
-        pytest.skip("the version before cannot be had out of git: this is no checkout of its own")
+        pytest.skip("git has not the version before: this is no checkout of its own")
     added = git("log", "--diff-filter=A", "--format=%H", "--", f"{MIGRATIONS}/{NEWEST}_*.sql").decode().split()
     if not added:
         pytest.skip(f"no commit has added the migrations {NEWEST} yet")
