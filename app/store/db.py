@@ -20,7 +20,7 @@ from app.core.errors import Unavailable
 
 Row = dict[str, Any]
 
-PATIENCE = {
+PATIENCE: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -102,6 +102,17 @@ def transaction() -> Iterator[Connection[Row]]:
         yield conn
 
 
+@contextmanager
+def session() -> Iterator[Connection[Row]]:
+    """A connection outside the pool that commits each statement; what it holds ends with the block.
+
+    Raises psycopg.Error as it comes.
+    """
+    url = require("database_url").database_url
+    with Connection[Row].connect(url, autocommit=True, row_factory=dict_row, **PATIENCE) as conn:
+        yield conn
+
+
 def ping() -> None:
     """Ask Postgres for an answer.
 
@@ -116,4 +127,4 @@ def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
     return None if value is None else Jsonb(value)
 
 
-__all__ = ["Connection", "Row", "autocommit", "close", "jsonb", "ping", "transaction"]
+__all__ = ["Connection", "Row", "autocommit", "close", "jsonb", "ping", "session", "transaction"]

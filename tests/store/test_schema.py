@@ -5,7 +5,7 @@ import pytest
 
 from app.core.errors import Unavailable
 from app.core.states import MOVES, Desired, Status
-from app.store import db, keys, leases, migrate
+from app.store import db, keys, leases
 from app.store.db import transaction
 from tests.services import scratch_database
 from tests.settings import settings
@@ -74,21 +74,6 @@ def test_a_row_that_makes_no_sense_is_refused(new_job, prepare, change, constrai
 @pytest.mark.parametrize("change", ["update job_events set message = 'x'", "delete from job_events"])
 def test_the_log_is_append_only(new_job, change):
     assert "append-only" in refused(change)
-
-
-def test_migrating_again_changes_nothing(database):
-    assert migrate.migrate() == []
-
-
-def test_a_schema_newer_than_the_code_is_refused(database):
-    with transaction() as conn:
-        conn.execute("insert into migrations (name) values ('9999_future.sql')")
-    try:
-        with pytest.raises(migrate.SchemaTooNew, match="9999_future"):
-            migrate.migrate()
-    finally:
-        with transaction() as conn:
-            conn.execute("delete from migrations where name = '9999_future.sql'")
 
 
 def updates(conn: db.Connection[db.Row]) -> tuple[int, int]:

@@ -1,6 +1,12 @@
 -- Fair shares between organizations, making way for urgent work, active time, and why a worker was lost.
 -- Constant defaults only: no table is rewritten, and code of the version before goes on working.
 
+alter table jobs
+    add column yields boolean not null default false,
+    add column claimed_at timestamptz,
+    add column active_seconds double precision not null default 0,
+    add column loss text;
+
 alter table orgs
     add column weight real not null default 1 check (weight > 0),
     add column max_running int check (max_running >= 0),
@@ -8,24 +14,10 @@ alter table orgs
     add column usage double precision not null default 0,
     add column usage_at timestamptz not null default now();
 
-alter table jobs
-    add column yields boolean not null default false,
-    add column claimed_at timestamptz,
-    add column active_seconds double precision not null default 0,
-    add column loss text;
-
 -- Used trainer seconds fade with a half-life of a day.
 create function faded(usage double precision, since timestamptz) returns double precision language sql stable as $$
     select usage * power(0.5::float8, greatest(0, extract(epoch from now() - since)::float8) / 86400)
 $$;
-
--- Each organization's next jobs, those that are offered to the broker included.
-create index jobs_next on jobs (status, queue, org_id, sort_key, id)
-    where lease_owner is null and status in ('validating_files', 'queued', 'finalizing');
-drop index jobs_waiting, jobs_served;
-create index jobs_busy on jobs (org_id) where status = 'running';
-create index jobs_not_begun on jobs (org_id) where status in ('validating_files', 'queued');
-create index jobs_trained on jobs (queue, finished_at) where status = 'succeeded';
 
 -- A turn's time counts while it trains; whoever lets go of the lease, the wish to make way has been met.
 create or replace function guard_job() returns trigger language plpgsql as $$
