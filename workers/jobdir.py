@@ -10,13 +10,12 @@ from app.core import catalogue, names
 from app.core.errors import JobFailed
 from app.core.hyperparameters import BaseModel
 from app.core.job import File, Job
+from app.core.retention import RESUME_POINTS_KEPT
 from app.store import checkpoints, files
 from app.store.db import transaction
 
 ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
 """Which file of the job becomes which file of the directory."""
-
-FETCHED = 2
 
 
 def base_model(job: Job) -> BaseModel:
@@ -76,6 +75,7 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
         "checkpoint_seconds": settings().checkpoint_seconds,
         "answers": settings().answers,
         "environment": job.environment or {},
+        "pace": job.progress.get("pace") or {},
     }
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
 
@@ -87,7 +87,7 @@ def fetch_checkpoints(job: Job, directory: Path) -> None:
     """
     with transaction() as conn:
         known = checkpoints.resumable(conn, job.id)
-    for checkpoint in [found for found in known if storage().has_tree(found.path)][:FETCHED]:
+    for checkpoint in [found for found in known if storage().has_tree(found.path)][:RESUME_POINTS_KEPT]:
         target = directory / "checkpoints" / f"step-{checkpoint.step}"
         target.parent.mkdir(exist_ok=True)
         storage().fetch_tree(checkpoint.path, target)

@@ -45,9 +45,8 @@ def _validate(lease: Lease) -> Ending:
 def _check(lease: Lease, directory: Path, found: Mapping[str, File]) -> dict[str, Report]:
     reports: dict[str, Report] = {}
     for role in found:
-        lease.go_on()
         with (directory / jobdir.ROLES[role]).open("rb") as file:
-            reports[role] = check(file, PARTS[role], training=reports.get("training_file"))
+            reports[role] = check(file, PARTS[role], training=reports.get("training_file"), go_on=lease.go_on)
     return reports
 
 

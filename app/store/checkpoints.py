@@ -1,13 +1,12 @@
 """Checkpoints: published states of a run, fenced like everything a worker writes."""
 
 from app.core.job import Checkpoint, Job
+from app.core.retention import EPOCHS_KEPT, RESUME_POINTS_KEPT
 from app.store import rows
 from app.store.db import Connection, Row, jsonb
 from app.store.leases import FENCE, LeaseLost, fence
 
 COLUMNS = rows.columns(Checkpoint)
-RESUME_POINTS_KEPT = 2
-EPOCHS_KEPT = 3
 
 
 def record(conn: Connection[Row], job: Job, new: Checkpoint) -> Checkpoint:

@@ -14,10 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from app.core.retention import EPOCHS_KEPT, RESUME_POINTS_KEPT
 from workers.trainer import publishing
 from workers.trainer.failures import Failure
-
-RESUME_POINTS_KEPT, EPOCHS_KEPT = 2, 3
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Reads a training or validation file once, line by line, and reports all that is wrong with it."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -12,15 +12,23 @@ from app.core.dataset.report import TRAINING, Part, Report
 MAX_COMPARED_ROWS = 2_000_000  # about 100 bytes of memory each
 
 
-def check(file: BinaryIO, part: Part = TRAINING, *, training: Report | None = None) -> Report:
+def check(
+    file: BinaryIO,
+    part: Part = TRAINING,
+    *,
+    training: Report | None = None,
+    go_on: Callable[[], None] = lambda: None,
+) -> Report:
     """Check every row of a file for method supervised.
 
     Takes one line into memory at a time, and a digest of each row. With the report on the training file, rows of the
-    validation file that stand there too are warned of. Whatever the bytes are, they end in a report, never in an error.
+    validation file that stand there too are warned of. Whatever the bytes are, they end in a report, never in an error;
+    only what `go_on` raises, which is called before each line, ends the reading early.
     """
     scan = _Scan(training.digests if training is not None else frozenset())
     size_bytes = 0
     for number, raw, size in lines.read(file):
+        go_on()
         size_bytes += size
         if not lines.is_blank(raw, size):
             scan.take(number, raw, size)

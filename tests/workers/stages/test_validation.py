@@ -1,15 +1,21 @@
 """Bad files fail the job in words, odd rows are warned of, and a deleted file is still there for its job."""
 
 import json
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 
 from app.core.errors import JobFailed
 from app.core.job import Job
 from app.core.states import Status
-from app.store import files
+from app.store import files, jobs
 from app.store.db import transaction
+from tests.services import eventually
 from tests.store.conftest import PROJECT, now
 from tests.workers.stages.samples import ROWS, VALID, content, created, told
 from workers import clock, validation
@@ -78,3 +84,44 @@ def test_a_file_that_was_deleted_after_creation_is_still_trained_on(key_id):
     clock.purge()
     validation.validate(job.id)
     assert now(job).status is Status.QUEUED
+
+
+LONG_FILE_MB = 64  # takes seconds to check
+
+
+def long_job(key_id: str) -> Job:
+    """A job whose training file is long, and ends in a line that would fail it."""
+    block = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+    return created(key_id, block * (LONG_FILE_MB * 1_000_000 // len(block)) + b"nonsense")
+
+
+def terminate(job: Job) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def cancel(job: Job) -> None:
+    with transaction() as conn:
+        jobs.request_cancel(conn, PROJECT, job.id)
+
+
+def is_reading() -> bool:
+    """Whether this process is inside the training file of a job directory."""
+    opened = [file for file in psutil.Process().open_files() if file.path.endswith("train.jsonl")]
+    return any(file.mode == "r" and file.position > 0 for file in opened)
+
+
+@pytest.mark.parametrize(("order", "left_as"), [(terminate, "validating_files"), (cancel, "cancelled")])
+def test_an_order_to_stop_is_obeyed_inside_a_long_file(key_id, order: Callable[[Job], None], left_as):
+    job = long_job(key_id)
+
+    def give_the_order() -> None:
+        eventually(is_reading)
+        order(job)
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        ordered = elsewhere.submit(give_the_order)
+        validation.validate(job.id)
+        ordered.result()
+    left = now(job)
+    assert (left.status, left.lease_owner, left.crashes, left.error) == (left_as, None, 0, None)
+    assert not any(message.startswith("Checked") for message in told(job))
