@@ -1,6 +1,7 @@
 """`python -m tests.bench`: every figure of the README, measured here; exit status 1 when what must be equal is not.
 
-A missed speed goal does not fail the bench: the machine may be busy. A part's name as argument runs it alone.
+A missed speed goal does not fail the bench: the machine may be busy. A part's name as argument runs it alone; `latency`
+runs only so.
 """
 
 import argparse
@@ -10,11 +11,12 @@ import time
 from typing import Any
 
 from app.embedded.processes import StackError, interrupt_on_signals
-from tests.bench import engine, estimates, machine, scale, service
+from tests.bench import engine, estimates, latency, machine, scale, service
 from tests.bench.results import Pause, Results
 from tests.bench.tables import Row, at_least, at_most, show
 
 PARTS = ["engine", "service", "estimates", "scale"]
+BY_NAME = ["latency"]
 SERVICE_GOAL = 1.10
 SERVICE_EXTRA_SECONDS = 3.0
 
@@ -113,6 +115,9 @@ def measure(parts: list[str]) -> list[Row]:
     if "scale" in parts:
         print("\nMeasuring many rows", flush=True)
         tables["Many rows"] = scale.run()
+    if "latency" in parts:
+        print("\nMeasuring waits", flush=True)
+        tables["Waits, settings as shipped"] = latency.run(lambda line: print(line, flush=True))
     for title, rows in tables.items():
         show(title, rows)
     return [row for rows in tables.values() for row in rows]
@@ -121,7 +126,9 @@ def measure(parts: list[str]) -> list[Row]:
 def main() -> int:
     """The exit status: 0, 1 when weights or losses differ or a part could not be measured, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=PARTS, help="what to measure; all unless given")
+    parser.add_argument(
+        "part", nargs="?", choices=PARTS + BY_NAME, help=f"what to measure; {', '.join(PARTS)} unless given"
+    )
     asked = parser.parse_args().part
     parts = [asked] if asked else PARTS
     interrupt_on_signals()

@@ -22,6 +22,7 @@ FOLLOW_SECONDS, WATCH_SECONDS = 0.25, 0.05
 LIMIT_SECONDS = 600
 QUIET_SECONDS, QUIET_PERCENT = 2.0, 5.0
 NEWEST_EVENTS = 10
+RETRIES = 10  # of a request, while the web is being restarted
 RESUMED = "Resumed from the checkpoint"
 
 
@@ -42,7 +43,8 @@ class Customer:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self._jobs = OpenAI(base_url=stack.base_url, api_key=stack.api_key).fine_tuning.jobs
+        client = OpenAI(base_url=stack.base_url, api_key=stack.api_key, max_retries=RETRIES)
+        self._jobs = client.fine_tuning.jobs
         self._training, self._validation = (self.upload(DATA / name) for name in ("train.jsonl", "valid.jsonl"))
 
     def upload(self, path: Path) -> str:
