@@ -1,6 +1,7 @@
 """Connections to Postgres: one pool per process, opened on first use, so after any fork."""
 
 import os
+import select
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,8 +50,16 @@ def _open() -> ConnectionPool[Connection[Row]]:
         max_size=16,
         timeout=10,
         open=True,
-        check=ConnectionPool.check_connection,
+        check=_check,
     )
+
+
+def _check(conn: Connection[Row]) -> None:
+    """Ask a connection whether it lives, if there is something to read from it: the server says when it leaves."""
+    ready = select.poll()
+    ready.register(conn.fileno(), select.POLLIN)
+    if ready.poll(0):
+        ConnectionPool.check_connection(conn)
 
 
 def close() -> None:
@@ -66,8 +75,26 @@ def transaction() -> Iterator[Connection[Row]]:
 
     Raises Unavailable when Postgres cannot be reached, or was not migrated.
     """
+    with _connection(autocommit=False) as conn:
+        yield conn
+
+
+@contextmanager
+def statement() -> Iterator[Connection[Row]]:
+    """A connection on which every statement is a transaction by itself, in a third of the messages: for a single one.
+
+    Raises Unavailable when Postgres cannot be reached, or was not migrated.
+    """
+    with _connection(autocommit=True) as conn:
+        yield conn
+
+
+@contextmanager
+def _connection(*, autocommit: bool) -> Iterator[Connection[Row]]:
     try:
         with _pool().connection() as conn:
+            if conn.autocommit is not autocommit:
+                conn.autocommit = autocommit
             yield conn
     except (OperationalError, PoolTimeout) as error:
         raise Unavailable("The database cannot be reached; please try again.") from error
@@ -80,7 +107,7 @@ def ping() -> None:
 
     Raises Unavailable when there is none.
     """
-    with transaction() as conn:
+    with statement() as conn:
         conn.execute("select 1")
 
 
@@ -89,4 +116,4 @@ def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
     return None if value is None else Jsonb(value)
 
 
-__all__ = ["Connection", "Row", "close", "jsonb", "ping", "transaction"]
+__all__ = ["Connection", "Row", "close", "jsonb", "ping", "statement", "transaction"]

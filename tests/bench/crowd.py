@@ -49,6 +49,7 @@ class Crowd:
 
     def __init__(self, size: Size, directory: Path, held: ExitStack) -> None:
         self.size = size
+        self.broker = held.enter_context(Redis.from_url(require("redis_url").redis_url))
         self._directory, self._held = directory, held
         self._celery = Celery("bench", set_as_current=False)
         self._celery.conf.update(queue.celery_settings(require("redis_url"), socket_timeout=10))
@@ -71,8 +72,7 @@ class Crowd:
 
     def noops_per_second(self, count: int) -> float:
         """Tasks per second that do nothing, through these same processes."""
-        with Redis.from_url(require("redis_url").redis_url) as broker:
-            return noop.per_second(self._celery, broker, require(), count=count)
+        return noop.per_second(self._celery, self.broker, require(), count=count)
 
     def _worker(self, name: str, queues: str, slots: int) -> None:
         celery = (sys.executable, "-m", "celery", "-A", "tests.bench.stub", "worker")
