@@ -16,7 +16,7 @@ from app.core.errors import Unavailable
 from app.core.job import Job
 from app.core.states import TASKS, Status
 from app.store import windows
-from app.store.db import transaction
+from app.store.db import autocommit, transaction
 
 SEND_TIMEOUT_SECONDS = 2.0
 
@@ -92,9 +92,26 @@ def celery_queue(status: Status, queue: str) -> str:
 
 
 def wake(job: Job) -> None:
-    """Offer the jobs of this one's kind to the workers, in order, as far as the window has room. Never fails."""
-    if job.status in TASKS:
+    """Offer the jobs of this one's kind to the workers, in order, as far as the window has room. Never fails.
+
+    Who trains first is decided anew for each job; the short stages are as good as in order without that.
+    """
+    if job.status is Status.QUEUED:
         dispatch(job.status, job.queue)
+    elif job.status in TASKS:
+        refill(job.status, job.queue)
+
+
+def refill(status: Status, queue: str) -> None:
+    """Dispatch after a claim, unless more than half of the window is still offered: the next claims will."""
+    try:
+        with autocommit() as conn:
+            offered = windows.offered(conn, status, queue)
+    except Unavailable as error:
+        log.warning("not refilled, left to the clock: %s", error.message)
+        return
+    if offered <= require().dispatch_ahead // 2:
+        dispatch(status, queue)
 
 
 def dispatch(status: Status, queue: str) -> None:

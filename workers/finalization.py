@@ -12,7 +12,7 @@ from app.core.errors import Unavailable
 from app.core.job import Event, Job, Model, NewEvent
 from app.core.states import Status
 from app.store import events, models
-from app.store.db import transaction
+from app.store.db import autocommit
 from workers import jobdir
 from workers.outputs import stored_file
 from workers.supervision import Ending, Lease, serve
@@ -35,9 +35,11 @@ log = logging.getLogger(__name__)
 
 def finalize(job_id: str, *, task_id: str | None = None) -> None:
     """Publish what a trained job made, if it is free."""
-    serve(job_id, Status.FINALIZING, _finalize, task_id=task_id)
+    ended = serve(job_id, Status.FINALIZING, _finalize, task_id=task_id)
+    if ended is None or ended.status is not Status.SUCCEEDED:
+        return
     try:
-        link_published()
+        _link(ended.project_id, ended.result["fine_tuned_model"], to=ended.result["model_path"])
     except (StorageError, Unavailable) as error:
         log.warning("not linked, left to the clock: %s", error)
 
@@ -45,7 +47,7 @@ def finalize(job_id: str, *, task_id: str | None = None) -> None:
 def _finalize(lease: Lease) -> Ending:
     job = lease.job
     root = f"jobs/{job.id}/a{job.attempt}"
-    with transaction() as conn:
+    with autocommit() as conn:
         steps = events.metrics(conn, job.id)
     manifest = {
         "job": job.id,
@@ -111,13 +113,18 @@ def result_csv(steps: Iterable[Event]) -> bytes:
 
 
 def link_published() -> None:
-    """Show published models under `models/` in storage, by name, where serving engines look for them."""
-    with transaction() as conn:
+    """Make good for workers that died between publishing a model and linking it."""
+    with autocommit() as conn:
         published = models.unlinked(conn)
     for model in published:
-        link = f"models/{model.project_id}/{model.name}"
-        storage().link(link, model.path)
-        with transaction() as conn:
-            stands = models.linked(conn, model.name)
-        if not stands:
-            storage().delete_tree(link)
+        _link(model.project_id, model.name, to=model.path)
+
+
+def _link(project_id: str, name: str, *, to: str) -> None:
+    """Show a published model under `models/` in storage, by name, where serving engines look for it."""
+    link = f"models/{project_id}/{name}"
+    storage().link(link, to)
+    with autocommit() as conn:
+        stands = models.linked(conn, name)
+    if not stands:
+        storage().delete_tree(link)

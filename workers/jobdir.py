@@ -12,7 +12,7 @@ from app.core.hyperparameters import BaseModel
 from app.core.job import File, Job
 from app.core.retention import RESUME_POINTS_KEPT
 from app.store import checkpoints, files
-from app.store.db import transaction
+from app.store.db import autocommit
 
 ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
 """Which file of the job becomes which file of the directory."""
@@ -47,7 +47,7 @@ def fetch_rows(job: Job, directory: Path) -> dict[str, File]:
     for role, name in ROLES.items():
         if job.spec.get(role) is None:
             continue
-        with transaction() as conn:
+        with autocommit() as conn:
             file = files.of_job(conn, job.spec[role])
         if file is None or not file.path:
             raise JobFailed(f"The file {job.spec[role]} was deleted.", code="file_not_found", param=role)
@@ -85,7 +85,7 @@ def fetch_checkpoints(job: Job, directory: Path) -> None:
 
     Raises StorageError when storage is away.
     """
-    with transaction() as conn:
+    with autocommit() as conn:
         known = checkpoints.resumable(conn, job.id)
     for checkpoint in [found for found in known if storage().has_tree(found.path)][:RESUME_POINTS_KEPT]:
         target = directory / "checkpoints" / f"step-{checkpoint.step}"

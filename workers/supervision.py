@@ -24,7 +24,7 @@ from app.core.job import File, Job, Model, NewEvent
 from app.core.orders import Order, Signal
 from app.core.states import Desired, Outcome, Status
 from app.store import events, files, leases, models
-from app.store.db import transaction
+from app.store.db import autocommit, transaction
 from app.store.leases import LeaseLost
 
 TRUSTED_SHARE_OF_LEASE = 5 / 6
@@ -131,7 +131,7 @@ class Lease:
                 self._seq += len(new)
 
     def _append(self, new: Sequence[NewEvent]) -> None:
-        with transaction() as conn:
+        with autocommit() as conn:
             self._desired = events.append(conn, self.job, new, seq=self._seq)
 
     def finish(self, ending: Ending) -> Job:
@@ -180,7 +180,7 @@ class Lease:
         while not self._done.wait(self._settings.heartbeat_seconds):
             asked_at = time.monotonic()
             try:
-                with transaction() as conn:
+                with autocommit() as conn:
                     self._desired = leases.renew(
                         conn, self.job, lease_seconds=self._settings.lease_seconds, progress=self.progress()
                     )
@@ -193,23 +193,24 @@ class Lease:
                 self.until = asked_at + self._settings.lease_seconds * TRUSTED_SHARE_OF_LEASE
 
 
-def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending], *, task_id: str | None = None) -> None:
+def serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending], *, task_id: str | None = None) -> Job | None:
     """Run one stage of a job under a lease, if the job is `ready` and free; otherwise drop the message.
 
-    With its `task_id`, a message that a newer one has replaced is dropped too.
+    With its `task_id`, a message that a newer one has replaced is dropped too. Returns the job as it is after this
+    turn; None when there was no turn, or it was lost.
     Raises JobFailed after a failed job was recorded, so that the task shows as failed.
     """
     with logs.bound(job_id=job_id):
         ended = _serve(job_id, ready, stage, task_id)
     if ended is not None and ended.status is Status.FAILED:
         raise JobFailed(f"{job_id}: {(ended.error or {}).get('message')}")
+    return ended
 
 
 def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending], task_id: str | None) -> Job | None:
-    """The job as it is after this turn; None when there was no turn, or it was lost."""
     settings = require("database_url", "redis_url", "storage_url")
     claimed_at = time.monotonic()
-    with transaction() as conn:
+    with autocommit() as conn:
         job = leases.claim(
             conn, job_id, ready=ready, owner=_owner(), lease_seconds=settings.lease_seconds, task_id=task_id
         )
@@ -219,7 +220,7 @@ def _serve(job_id: str, ready: Status, stage: Callable[[Lease], Ending], task_id
     log.info("claimed, attempt %d", job.attempt)
     try:
         with Lease(job, settings, claimed_at) as lease:
-            queue.dispatch(ready, job.queue)
+            queue.refill(ready, job.queue)
             ended = lease.finish(_ending(lease, stage))
     except LeaseLost:
         log.warning("lease lost: another attempt has the job")
@@ -252,7 +253,7 @@ def _error(error: JobFailed) -> dict[str, Any]:
 def _surrender(job: Job, *, loss: str | None = None) -> None:
     """Give the job back; only once the heartbeats have ended, since the next one would renew the lease."""
     try:
-        with transaction() as conn:
+        with autocommit() as conn:
             leases.surrender(conn, job, loss=loss)
     except Unavailable as error:
         log.warning("not surrendered, the lease will lapse: %s", error.message)

@@ -1,13 +1,11 @@
 """Connections to Postgres: one pool per process, opened on first use, so after any fork."""
 
-import math
 import os
+import select
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from psycopg import Connection, OperationalError
 from psycopg.errors import UndefinedTable
@@ -29,10 +27,7 @@ PATIENCE: dict[str, Any] = {
 }
 """A process that is frozen or cut off inside a transaction must not keep its row from the others."""
 
-TRUSTED_SECONDS = 0.5
-
 _opening = threading.Lock()
-_used_at: WeakKeyDictionary[Connection[Row], float] = WeakKeyDictionary()
 _pools: dict[int, ConnectionPool[Connection[Row]]] = {}
 
 
@@ -56,17 +51,14 @@ def _open() -> ConnectionPool[Connection[Row]]:
         timeout=10,
         open=True,
         check=_check,
-        reset=_note_use,
     )
 
 
-def _note_use(conn: Connection[Row]) -> None:
-    _used_at[conn] = time.monotonic()
-
-
 def _check(conn: Connection[Row]) -> None:
-    """Ask for a sign of life, a round trip, unless the connection was of use a moment ago. Raises OperationalError."""
-    if time.monotonic() - _used_at.get(conn, -math.inf) > TRUSTED_SECONDS:
+    """Ask a connection whether it lives, if there is something to read from it: the server says when it leaves."""
+    ready = select.poll()
+    ready.register(conn.fileno(), select.POLLIN)
+    if ready.poll(0):
         ConnectionPool.check_connection(conn)
 
 

@@ -57,9 +57,8 @@ def charge(conn: Connection[Row], seconds: Mapping[str, float]) -> None:
     if not used:
         return
     ids = sorted(used)
-    conn.execute(
-        "select id from orgs where id = any(%s) order by id for no key update", (ids,)
-    )  # in order: no deadlock
+    if len(ids) > 1:  # in order: no deadlock
+        conn.execute("select id from orgs where id = any(%s) order by id for no key update", (ids,))
     conn.execute(
         """
         update orgs o set usage = faded(o.usage, o.usage_at) + u.seconds, usage_at = clock_timestamp()

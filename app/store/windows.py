@@ -66,6 +66,15 @@ def _lock(conn: Connection[Row], status: Status) -> None:
     conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", (status,))
 
 
+def offered(conn: Connection[Row], status: Status, queue: str) -> int:
+    """How many jobs of a status and queue are offered, and not claimed yet."""
+    row = conn.execute(
+        "select count(*) n from jobs where status = %s and queue = %s and woken_at is not null", (status, queue)
+    ).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
 def forget(conn: Connection[Row], status: Status, queue: str, *, seconds: float, in_broker: int | None) -> int:
     """Unwake jobs that nobody claimed for `seconds`, and those that the broker has visibly lost; return how many.
 

@@ -78,3 +78,8 @@ def test_a_model_names_the_queue_that_its_jobs_wait_in(tmp_path):
 def test_a_queue_that_no_worker_could_be_told_is_refused(tmp_path):
     with pytest.raises(CatalogueError):
         load(written(tmp_path, ENTRY + 'queue = "a, b"\n'))
+
+
+def test_a_catalogue_that_was_edited_is_read_anew(tmp_path):
+    assert load(written(tmp_path, ENTRY)).find("other") is None
+    assert load(written(tmp_path, ENTRY.replace('"tiny"', '"other"'))).find("other") is not None

@@ -11,12 +11,13 @@ import redis
 from fakeredis import TcpFakeServer
 
 from app import queue
+from app.config import require
 from app.core.job import Job
 from app.core.states import Status
 from app.store.db import transaction
 from app.store.migrate import migrate
 from tests.settings import settings
-from tests.store.conftest import claimed, made, now
+from tests.store.conftest import claimed, made, now, queued
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,38 @@ def test_a_claim_lets_the_next_one_in(key_id, sent):
     claimed(jobs[0])
     queue.dispatch(Status.VALIDATING_FILES, "train")
     assert [arguments for _, arguments in sent()] == [[job.id] for job in jobs]
+
+
+def test_a_claim_that_leaves_half_of_the_window_lets_the_next_ones_in(key_id, sent):
+    jobs = [made(key_id) for _ in range(4)]
+    queue.wake(jobs[0])
+    claimed(jobs[0])
+    queue.refill(Status.VALIDATING_FILES, "train")
+    assert [arguments for _, arguments in sent()] == [[job.id] for job in jobs[:3]]
+
+
+def test_a_window_of_which_more_than_half_is_still_offered_is_not_refilled(key_id, sent):
+    jobs = [made(key_id) for _ in range(6)]
+    urls = {name: str(getattr(require(), name)) for name in ("database_url", "redis_url", "storage_url")}
+    lengths = []
+    with settings(**urls, dispatch_ahead="4"):
+        queue.wake(jobs[0])
+        for job in jobs[:2]:
+            claimed(job)
+            queue.refill(Status.VALIDATING_FILES, "train")
+            lengths.append(len(sent()))
+    assert lengths == [4, 6]
+
+
+def test_an_older_job_is_sent_at_once_although_the_window_is_full(key_id, sent):
+    older, *others = [queued(made(key_id)) for _ in range(3)]
+    with transaction() as conn:
+        conn.execute("update jobs set not_before = clock_timestamp() + interval '1 hour' where id = %s", (older.id,))
+    queue.wake(others[0])
+    with transaction() as conn:
+        conn.execute("update jobs set not_before = clock_timestamp() where id = %s", (older.id,))
+    queue.wake(older)
+    assert [arguments for _, arguments in sent("train")][:3] == [[others[0].id], [others[1].id], [older.id]]
 
 
 def test_the_length_of_the_queue_is_what_was_sent(new_job, sent):
