@@ -75,6 +75,7 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
         "checkpoint_seconds": settings().checkpoint_seconds,
         "answers": settings().answers,
         "environment": job.environment or {},
+        "pace": job.progress.get("pace") or {},
     }
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
 

@@ -71,11 +71,12 @@ class Lease:
     """A held job. Use as a context manager: heartbeats run inside the block.
 
     `until` is the CLOCK_MONOTONIC time up to which the lease can be trusted without hearing from Postgres.
+    `progress` is asked at each heartbeat and at the end.
     """
 
     def __init__(self, job: Job, settings: Settings, claimed_at: float) -> None:
         self.job = job
-        self.progress: dict[str, Any] | None = None
+        self.progress: Callable[[], dict[str, Any] | None] = lambda: None
         self._settings = settings
         self._desired = job.desired
         self._lost = False
@@ -150,7 +151,7 @@ class Lease:
                 ending.outcome,
                 result=ending.result,
                 error=_error(ending.error) if ending.error else None,
-                progress=self.progress,
+                progress=self.progress(),
             )
             if ended.status is not Status.CANCELLED:
                 for file in ending.files:
@@ -181,7 +182,7 @@ class Lease:
             try:
                 with transaction() as conn:
                     self._desired = leases.renew(
-                        conn, self.job, lease_seconds=self._settings.lease_seconds, progress=self.progress
+                        conn, self.job, lease_seconds=self._settings.lease_seconds, progress=self.progress()
                     )
             except LeaseLost:
                 self._lost = True

@@ -3,28 +3,31 @@
 import logging
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from app.blobs import StorageError, storage
 from app.config import Settings, settings
 from app.core import names
-from app.core.job import Checkpoint, Job, NewEvent
+from app.core.job import Checkpoint, NewEvent
 from app.core.orders import Order, Signal
 from app.core.states import Outcome, Status
 from app.store import checkpoints, leases
 from app.store.db import transaction
-from workers import jobdir, scratch
+from workers import jobdir, scratch, wording
 from workers.backends.base import Backend, Line, TrainerLost
 from workers.backends.local import Local
 from workers.supervision import Ending, Lease, Stopped, Surrendered, serve
 
-PROGRESS = ("step", "total_steps", "epoch", "train_loss", "tokens_per_second", "seconds_left", "memory_bytes")
-LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_valid_loss": "full validation loss"}
+PROGRESS = ("step", "total_steps", "epoch", "train_loss", "tokens_per_second", "memory_bytes", "pace")
 
 SETTLE_POLL_SECONDS = 0.2
+FINALIZATION_SECONDS = 1.0
+"""About what a job takes from its trainer's end to its own, the model's way into storage left out."""
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,10 @@ class Run:
         self._published: list[Future[None]] = []
         self._newest_step = 0
         self._last: dict[str, Line] = {}
+        self._progress: dict[str, Any] = {}
+        self._trained_at: float | None = None
+        self._upload_seconds = 0.0
+        lease.progress = self.progress
 
     def report(self, lines: Sequence[Line]) -> Order:
         """Take a backend's lines and say what it must do; see `backends.base.Report`."""
@@ -102,10 +109,21 @@ class Run:
         if line["type"] == "started":
             self._lease.persist(lambda: self._start(line))
         elif line["type"] in ("progress", "metrics"):
-            known = self._lease.progress or {}
-            self._lease.progress = known | {name: line[name] for name in PROGRESS if line.get(name) is not None}
+            self._progress = self._progress | {name: line[name] for name in PROGRESS if line.get(name) is not None}
+            if "seconds_left" in line:
+                self._trained_at = time.monotonic() + line["seconds_left"]
         elif line["type"] == "checkpoint":
             self._take_checkpoint(line)
+
+    def progress(self) -> dict[str, Any] | None:
+        """What is known of the run by now, and who held it; the time left grows shorter while the trainer is silent."""
+        if not self._progress:
+            return None
+        told = {**self._progress, "worker": self._lease.job.lease_owner}
+        if self._trained_at is None:
+            return told
+        left = max(0.0, self._trained_at - time.monotonic()) + self._upload_seconds + FINALIZATION_SECONDS
+        return {**told, "seconds_left": round(left, 1)}
 
     def _start(self, line: Line) -> None:
         with transaction() as conn:
@@ -126,9 +144,9 @@ class Run:
 
     def _event(self, line: Line) -> NewEvent | None:
         if line["type"] == "metrics":
-            return metrics_event(line)
+            return wording.metrics_event(line)
         if line["type"] == "started":
-            return _started_event(line, self._lease.job)
+            return wording.started_event(line, self._lease.job)
         if line["type"] == "warning":
             return NewEvent(
                 line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}"
@@ -153,7 +171,9 @@ class Run:
             metrics={name: value for name, value in line.get("metrics", {}).items() if value is not None},
             created_at=job.created_at,
         )
+        began = time.monotonic()
         storage().put_tree(checkpoint.path, held)
+        self._upload_seconds = time.monotonic() - began
         shutil.rmtree(held)
         self._lease.persist(lambda: self._record(checkpoint))
 
@@ -211,19 +231,3 @@ def _remove(forgotten: Sequence[Checkpoint]) -> None:
             storage().delete_tree(checkpoint.path)
         except StorageError as error:
             log.warning("%s stays until the sweep: %s", checkpoint.path, error)
-
-
-def metrics_event(line: Line) -> NewEvent:
-    """The event of one step, worded as OpenAI words it; a step is told once in the life of a job."""
-    losses = ", ".join(f"{words}={line[name]:.2f}" for name, words in LOSSES.items() if line.get(name) is not None)
-    values = {name: value for name, value in line.items() if name != "type" and value is not None}
-    message = f"Step {line['step']}/{line['total_steps']}: {losses}"
-    return NewEvent(message, type="metrics", data=values, once=f"step:{line['step']}")
-
-
-def _started_event(line: Line, job: Job) -> NewEvent | None:
-    if line.get("resumed_from") is not None:
-        return NewEvent(f"Resumed from the checkpoint at step {line['resumed_from']}", data={"attempt": job.attempt})
-    if job.environment is not None:
-        return NewEvent("Training starts again from the first step", data={"attempt": job.attempt})
-    return None

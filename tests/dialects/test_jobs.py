@@ -143,6 +143,21 @@ def test_a_paused_job_has_no_estimate(ann, new):
     assert seen(ann, job)["estimated_finish"] is None
 
 
+def test_a_job_that_waits_again_has_no_estimate(ann, new):
+    stopped = finished(running(new), Outcome.STOPPED, progress={"step": 3, "seconds_left": 60})
+    assert stopped.progress["seconds_left"] == 60
+    answer = seen(ann, stopped)
+    assert (answer["status"], answer["estimated_finish"]) == ("queued", None)
+
+
+def test_what_workers_keep_for_each_other_is_not_shown(ann, new):
+    job = running(new)
+    kept = {"worker": "host:1:a", "pace": {"seconds_per_token": 0.1}}
+    with transaction() as conn:
+        leases.renew(conn, job, lease_seconds=60, progress={"step": 3, **kept})
+    assert seen(ann, job)["progress"] == {"step": 3}
+
+
 def test_auto_becomes_numbers_once_the_files_were_validated(ann):
     job = ann.row(ann.job(hyperparameters={"n_epochs": "auto"})["id"])
     chosen = {"epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.0, "lora_rank": 16, "scheduler": "cosine"}

@@ -15,6 +15,7 @@ from workers.trainer.engine import optimizer as new_optimizer
 from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.metrics import Meter
+from workers.trainer.pace import Pace, plan
 from workers.trainer.report import Emit, warn
 from workers.trainer.rows import Encoded
 from workers.trainer.schedule import steps_per_epoch
@@ -36,6 +37,7 @@ class Run:
     step: int
     published: int  # step of the newest checkpoint, 0 for none
     meter: Meter
+    pace: Pace
 
     @property
     def per_epoch(self) -> int:
@@ -76,7 +78,9 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     history.environment = chosen
     if different := environment.differences(frozen, chosen):
         warn(emit, "This machine differs from the one the job began on; the result may differ in bits.", **different)
-    run = Run(directory, spec, template, train, valid, engine, history, step, published=step, meter=Meter())
+    per_epoch = steps_per_epoch(len(train), spec.hyperparameters.batch_size)
+    pace = Pace(plan(spec, train, valid, per_epoch=per_epoch, model=engine.model), spec.pace)
+    run = Run(directory, spec, template, train, valid, engine, history, step, published=step, meter=Meter(), pace=pace)
     emit({
         "type": "started", "step": step, "total_steps": run.total_steps, "resumed_from": step if resumed else None,
         "environment": chosen,

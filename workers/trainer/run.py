@@ -43,6 +43,7 @@ def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     if not engines.finite(sums.loss) or not engines.finite(norm):
         raise not_finite(run, step, chosen, sums)
     tokens = run.train.tokens_of(chosen)
+    run.pace.stepped(tokens)
     run.step = step
     witness.note("step", run.spec, step)
     run.history.tokens += tokens
@@ -53,7 +54,7 @@ def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     if run.history.first_loss is None:
         run.history.first_loss = sums.mean_loss
     settle(run, lifeline, emit)
-    if run.published < run.step and run.meter.since_publish() >= run.spec.checkpoint_seconds:
+    if run.published < run.step and run.pace.since_publish() >= run.spec.checkpoint_seconds:
         publish(run, "resume", lifeline, emit)
 
 
@@ -68,7 +69,7 @@ def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     epoch_ends = run.step % run.per_epoch == 0
     if run.valid is not None and (epoch_ends or (settings.eval_steps and run.step % settings.eval_steps == 0)):
         try:
-            with run.meter.evaluating():
+            with run.pace.evaluating():
                 run.history.last |= evaluation.evaluate(
                     run.engine,
                     run.valid,
@@ -80,9 +81,22 @@ def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
             stop(run, lifeline, emit)
     run.history.settled = run.step
     emit({"type": "metrics", "step": run.step, "total_steps": run.total_steps, **run.history.last})
-    run.meter.progress(run.step, run.total_steps, run.per_epoch, settings.eval_steps, run.history.last, emit)
+    tell(run, emit)
     if epoch_ends:
         publish(run, "epoch", lifeline, emit)
+
+
+def tell(run: Run, emit: Emit) -> None:
+    """Emit a progress line, at most one a second, and one for the last step."""
+    if not run.meter.progress_is_due() and run.step < run.total_steps:
+        return
+    left = run.pace.seconds_left(step=run.step, tokens=run.history.tokens)
+    emit({
+        "type": "progress", "step": run.step, "total_steps": run.total_steps,
+        "epoch": round(run.step / run.per_epoch, 4), "train_loss": run.history.last["train_loss"],
+        "tokens_per_second": run.history.last["tokens_per_second"], "seconds_left": round(left, 1),
+        "pace": run.pace.known(),
+    })  # fmt: skip
 
 
 def stop(run: Run, lifeline: Lifeline, emit: Emit) -> None:
@@ -104,7 +118,7 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
     )
     if best:
         run.history.best = {"step": run.step, "full_valid_loss": loss}
-    with run.meter.publishing():
+    with run.pace.publishing(kind):
         checkpoints.publish(
             run.checkpoints, step=run.step, kind=kind, metrics=metrics,
             save_weights=lambda place: save_weights(run, place),

@@ -1,7 +1,7 @@
 """The job as spec.json gives it: every number resolved, nothing decided here."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Spec:
     answers: int  # validation rows answered by base and tuned model at the end
     environment: dict[str, Any]
     attempt: int = 0  # of the worker that claimed the job; 0 for a run by hand
+    pace: dict[str, float] = field(default_factory=dict)  # measured by an earlier attempt, as its progress told
 
     @property
     def max_length(self) -> int:
@@ -83,6 +84,7 @@ def _parse(raw: Any) -> Spec:
         answers=int(raw.get("answers", 20)),
         environment=dict(raw.get("environment") or {}),
         attempt=int(raw.get("attempt") or 0),
+        pace={name: float(value) for name, value in (raw.get("pace") or {}).items()},
     )
 
 

@@ -37,6 +37,18 @@ class WaitingSchema(Schema):
     estimated_start = Seconds(required=True, allow_none=True)
 
 
+class ProgressSchema(Schema):
+    """How far a run is; what is not known yet is left out."""
+
+    step = fields.Integer()
+    total_steps = fields.Integer()
+    epoch = fields.Float(metadata={"description": "Epochs done, with a fraction"})
+    train_loss = fields.Float()
+    tokens_per_second = fields.Float()
+    seconds_left = fields.Float(metadata={"description": "Evaluations, checkpoints, answers and publishing included"})
+    memory_bytes = fields.Integer(metadata={"description": "The most that the trainer has held"})
+
+
 class JobSchema(Schema):
     """A fine-tuning job. `hyperparameters` and `method` hold numbers once the files were validated."""
 
@@ -70,10 +82,7 @@ class JobSchema(Schema):
     metadata = fields.Dict(keys=fields.String(), values=fields.String(), allow_none=True)
     user_provided_suffix = fields.String(allow_none=True, attribute="spec.suffix")
     started_at = Seconds(allow_none=True)
-    progress = fields.Raw(
-        allow_none=True,
-        metadata={"type": "object", "description": "step, total_steps, train_loss, tokens_per_second, seconds_left"},
-    )
+    progress = fields.Nested(ProgressSchema, allow_none=True)
     attempts = fields.Integer(attribute="attempt", metadata={"description": "Times a worker took the job"})
     losses = fields.Integer(attribute="crashes", metadata={"description": "Workers lost since the last checkpoint"})
     active_seconds = fields.Float(metadata={"description": "Time in training so far, pauses and waits left out; s"})

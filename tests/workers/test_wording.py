@@ -1,0 +1,64 @@
+"""What is said of a run that goes on must be true: from where, on which worker, and what is done again."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.core.job import Job
+from tests.store.conftest import running
+from workers.wording import started_event
+
+FROZEN = {"dtype": "float32", "threads": 2}
+STARTED = {"type": "started", "step": 115, "resumed_from": 115, "environment": FROZEN}
+
+
+@pytest.fixture
+def lost(new_job) -> Job:
+    """A job that another process of this machine held until step 120."""
+    told = {"step": 120, "worker": "red:7:aaaa"}
+    return replace(running(new_job), lease_owner="red:9:bbbb", environment=FROZEN, progress=told)
+
+
+def said(line: dict, job: Job) -> str:
+    event = started_event(line, job)
+    assert event is not None
+    return event.message
+
+
+def test_steps_that_are_done_again_are_counted(lost):
+    event = started_event(STARTED, lost)
+    assert event.message == "Resumed from the checkpoint at step 115; 5 steps are trained again, to the same bits"
+    assert event.data == {"attempt": lost.attempt, "step": 115, "repeated_steps": 5}
+
+
+def test_another_machine_is_another_worker_and_another_process_is_not(lost):
+    elsewhere = replace(lost, lease_owner="blue:7:aaaa", progress={"step": 115, "worker": "red:7:aaaa"})
+    assert said(STARTED, elsewhere) == "Resumed from the checkpoint at step 115 on another worker"
+    assert "another" not in said(STARTED, lost)
+
+
+def test_a_host_with_colons_in_its_name_is_compared_whole(lost):
+    elsewhere = replace(lost, lease_owner="fe80::1:7:aaaa", progress={"worker": "fe80::2:7:aaaa"})
+    assert "on another worker" in said(STARTED, elsewhere)
+
+
+def test_where_it_is_not_known_who_held_the_job_nothing_is_said_of_it(lost):
+    assert said(STARTED, replace(lost, progress={})) == "Resumed from the checkpoint at step 115"
+
+
+def test_equal_bits_are_promised_on_an_equal_machine_only(lost):
+    differing = {**STARTED, "environment": {**FROZEN, "threads": 4}}
+    assert said(differing, lost).endswith("; 5 steps are trained again")
+
+
+def test_one_step_is_one_step(lost):
+    assert "; 1 step is trained again" in said({**STARTED, "resumed_from": 119}, lost)
+
+
+def test_a_run_without_a_checkpoint_starts_again(lost):
+    again = said({**STARTED, "resumed_from": None}, lost)
+    assert again == "Training starts again from the first step; 120 steps are trained again, to the same bits"
+
+
+def test_a_run_that_begins_says_nothing(lost):
+    assert started_event({**STARTED, "resumed_from": None}, replace(lost, environment=None, progress={})) is None

@@ -1,0 +1,38 @@
+"""What the owner of a job reads of its training: a trainer's lines as events, in a user's words."""
+
+from app.core.job import Job, NewEvent
+from workers.backends.base import Line
+
+LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_valid_loss": "full validation loss"}
+
+
+def metrics_event(line: Line) -> NewEvent:
+    """The event of one step, worded as OpenAI words it; a step is told once in the life of a job."""
+    losses = ", ".join(f"{words}={line[name]:.2f}" for name, words in LOSSES.items() if line.get(name) is not None)
+    values = {name: value for name, value in line.items() if name != "type" and value is not None}
+    message = f"Step {line['step']}/{line['total_steps']}: {losses}"
+    return NewEvent(message, type="metrics", data=values, once=f"step:{line['step']}")
+
+
+def started_event(line: Line, job: Job) -> NewEvent | None:
+    """Where a run goes on that was interrupted, and what that costs; None for one that begins.
+
+    `job` is the row as it was claimed: its progress is what the attempt before had told.
+    """
+    resumed_from = line.get("resumed_from")
+    if resumed_from is None and job.environment is None:
+        return None
+    step = resumed_from or 0
+    repeated = max(0, job.progress.get("step", 0) - step)
+    message = f"Resumed from the checkpoint at step {step}" if step else "Training starts again from the first step"
+    if _host(job.progress.get("worker") or job.lease_owner) != _host(job.lease_owner):
+        message += " on another worker"
+    if repeated:
+        message += f"; {repeated} {'step is' if repeated == 1 else 'steps are'} trained again"
+        message += ", to the same bits" if line["environment"] == job.environment else ""
+    return NewEvent(message, data={"attempt": job.attempt, "step": step, "repeated_steps": repeated})
+
+
+def _host(owner: str | None) -> str:
+    """The machine of a lease owner, `host:pid:uuid`."""
+    return (owner or "").rsplit(":", 2)[0]
