@@ -10,11 +10,11 @@ import time
 from typing import Any
 
 from app.embedded.processes import StackError, interrupt_on_signals
-from tests.bench import engine, machine, scale, service
+from tests.bench import engine, estimates, machine, scale, service
 from tests.bench.results import Pause, Results
 from tests.bench.tables import Row, at_least, at_most, show
 
-PARTS = ["engine", "service", "scale"]
+PARTS = ["engine", "service", "estimates", "scale"]
 SERVICE_GOAL = 1.10
 SERVICE_EXTRA_SECONDS = 3.0
 
@@ -105,6 +105,11 @@ def measure(parts: list[str]) -> list[Row]:
         measured = service.run(lambda line: print(line, flush=True))
         tables["Service, the demo's job"] = service_rows(measured)
         tables["SHA-256 of interrupted runs beside the undisturbed one's"] = equality_rows(measured)
+    if "estimates" in parts:
+        print("\nMeasuring the estimates", flush=True)
+        tables["estimated_finish against finished_at, error in percent of the job's duration"] = estimates.run(
+            lambda line: print(line, flush=True)
+        )
     if "scale" in parts:
         print("\nMeasuring many rows", flush=True)
         tables["Many rows"] = scale.run()

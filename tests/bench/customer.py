@@ -1,5 +1,6 @@
 """Jobs on a stack: created and followed through the official client, with the trainer's process in view."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,7 +22,7 @@ FOLLOW_SECONDS, WATCH_SECONDS = 0.25, 0.05
 LIMIT_SECONDS = 600
 QUIET_SECONDS, QUIET_PERCENT = 2.0, 5.0
 NEWEST_EVENTS = 10
-RESUMED = "Resumed from the checkpoint at step "
+RESUMED = "Resumed from the checkpoint"
 
 
 def await_that(condition: Callable[[], object], *, every: float = FOLLOW_SECONDS) -> None:
@@ -42,19 +43,25 @@ class Customer:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self._jobs = OpenAI(base_url=stack.base_url, api_key=stack.api_key).fine_tuning.jobs
-        self._training, self._validation = (self._upload(DATA / name) for name in ("train.jsonl", "valid.jsonl"))
+        self._training, self._validation = (self.upload(DATA / name) for name in ("train.jsonl", "valid.jsonl"))
 
-    def _upload(self, path: Path) -> str:
+    def upload(self, path: Path) -> str:
+        """The id of the file."""
         client = OpenAI(base_url=self.stack.base_url, api_key=self.stack.api_key)
         with path.open("rb") as file:
             return client.files.create(file=file, purpose="fine-tune").id
 
-    def create(self, hyperparameters: Mapping[str, object]) -> FineTuningJob:
-        """Create a job of the demo's model on the demo's files; ours go beyond the client's own hyperparameters."""
+    def create(
+        self, hyperparameters: Mapping[str, object], *, training: Path | None = None, validated: bool = True
+    ) -> FineTuningJob:
+        """Create a job of the demo's model on the demo's files, or on other rows.
+
+        Our hyperparameters go beyond the client's own.
+        """
         return self._jobs.create(
             model=MODEL,
-            training_file=self._training,
-            validation_file=self._validation,
+            training_file=self.upload(training) if training else self._training,
+            validation_file=self._validation if validated else None,
             seed=SEED,
             method={"type": "supervised", "supervised": {"hyperparameters": cast(Any, hyperparameters)}},
         )
@@ -99,14 +106,26 @@ class Customer:
 
         await_that(reached)
 
+    def until_progress(self, job: FineTuningJob, share: float) -> FineTuningJob:
+        """The job as it is when its progress first shows this share of its steps, 0..1."""
+        found = [job]
+
+        def reached() -> bool:
+            found[0] = self._jobs.retrieve(job.id)
+            progress = getattr(found[0], "progress", None) or {}
+            return bool(progress.get("step", 0) >= share * progress.get("total_steps", math.inf))
+
+        await_that(reached)
+        return found[0]
+
     def has_checkpoint(self, job: FineTuningJob) -> bool:
         """Whether the job has a checkpoint that a customer may use, and so one to resume from."""
         return bool(self._jobs.checkpoints.list(job.id).data)
 
     def resumed_from(self, job: FineTuningJob) -> list[int]:
         """The steps that the job was resumed from, in order."""
-        messages = [event.message for event in self._events(job)]
-        return [int(message.removeprefix(RESUMED)) for message in reversed(messages) if message.startswith(RESUMED)]
+        resumed = [event.data for event in self._events(job) if event.message.startswith(RESUMED)]
+        return [data["step"] for data in reversed(resumed) if isinstance(data, dict)]
 
     def _events(self, job: FineTuningJob) -> Iterator[FineTuningJobEvent]:
         return iter(self._jobs.list_events(job.id, limit=100))
