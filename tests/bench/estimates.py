@@ -38,13 +38,13 @@ class Kind:
 
 
 KINDS = [
-    Kind("LoRA, 1 epoch", 1200, {"training_type": "lora", "n_epochs": 1, "batch_size": 16}),
-    Kind("LoRA, 4 epochs, no validation", 300, {"training_type": "lora", "n_epochs": 4, "batch_size": 8}, False),
-    Kind("full, 1 epoch, no validation", 1600, {"training_type": "full", "n_epochs": 1, "batch_size": 16}, False),
-    Kind("full, 5 epochs", 280, {"training_type": "full", "n_epochs": 5, "batch_size": 8}),
-    Kind("LoRA, eval_steps", 900, {"training_type": "lora", "n_epochs": 1, "batch_size": 16, "eval_steps": 8}),
-    Kind("full, long and short rows", 500, {"training_type": "full", "n_epochs": 1, "batch_size": 4}, long=4),
-    Kind("LoRA, long and short rows, 2 epochs", 240, {"training_type": "lora", "n_epochs": 2, "batch_size": 4}, long=4),
+    Kind("LoRA, 1 epoch", 1600, {"training_type": "lora", "n_epochs": 1, "batch_size": 16}),
+    Kind("LoRA, 4 epochs, no validation", 400, {"training_type": "lora", "n_epochs": 4, "batch_size": 8}, False),
+    Kind("full, 1 epoch, no validation", 2000, {"training_type": "full", "n_epochs": 1, "batch_size": 16}, False),
+    Kind("full, 5 epochs", 360, {"training_type": "full", "n_epochs": 5, "batch_size": 8}),
+    Kind("LoRA, eval_steps", 1100, {"training_type": "lora", "n_epochs": 1, "batch_size": 16, "eval_steps": 8}),
+    Kind("full, long and short rows", 600, {"training_type": "full", "n_epochs": 1, "batch_size": 4}, long=4),
+    Kind("LoRA, long and short rows, 2 epochs", 300, {"training_type": "lora", "n_epochs": 2, "batch_size": 4}, long=4),
 ]
 
 
