@@ -6,7 +6,6 @@ let it be foretold.
 
 import json
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from openai.types.fine_tuning import FineTuningJob
 from app.embedded.processes import StackError
 from app.embedded.stack import Stack, as_shipped
 from tests.bench.customer import DATA, Customer
-from tests.bench.tables import Row, at_most
+from tests.bench.tables import Row, Say, at_most
 from tests.services import scratch_directory
 
 SHARES = (0.25, 0.5)
 ERROR_GOAL = 15.0  # percent
 LONG_ROW_CHATS = 7
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, suppress
 
 from openai.types.fine_tuning import FineTuningJob
@@ -17,7 +17,7 @@ from app.config import Settings
 from app.embedded.stack import Stack, as_shipped
 from tests.bench import fairness
 from tests.bench.customer import Customer, await_that
-from tests.bench.tables import Row, at_most
+from tests.bench.tables import Row, Say, at_most
 from tests.chaos.lookout import gone
 from tests.chaos.tables import Tables
 from tests.services import scratch_directory
@@ -32,8 +32,6 @@ JOB = {"n_epochs": 20, "batch_size": 16, "training_type": "lora"}
 
 CLAIM_GOAL, CANCEL_GOAL, DEPLOY_GOAL, FLUSH_GOAL = 1.0, 1.5, 25.0, 75.0
 LOST_GOAL = Settings.lease_seconds + 10.0
-
-Say = Callable[[str], None]
 
 
 def run(say: Say = print) -> list[Row]:

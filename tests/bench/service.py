@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from openai.types.fine_tuning import FineTuningJob
@@ -21,6 +21,7 @@ from app.embedded.processes import StackError
 from app.embedded.stack import ROOT, Stack, as_shipped
 from tests.bench.customer import WATCH_SECONDS, Customer, await_that
 from tests.bench.results import Comparison, Pair, Pause, Results
+from tests.bench.tables import Say
 from tests.services import scratch_directory
 from workers import training
 from workers.backends.child import environment
@@ -34,7 +35,6 @@ PAIRS = 2
 PAUSE_AT = (0.1, 0.3, 0.5)
 KILL_AT = 0.65
 
-Say = Callable[[str], None]
 Hyperparameters = Mapping[str, object]
 
 

@@ -1,6 +1,6 @@
 """Rows of figures: what was measured, the figure with its unit, the goal, and whether it was reached."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -22,6 +22,10 @@ class Row:
     def broken(self) -> bool:
         """Whether something that must be equal on any machine is not."""
         return self.binding and self.reached is False
+
+
+Tables = dict[str, list[Row]]
+Say = Callable[[str], None]
 
 
 def at_least(what: str, figure: float, goal: float, *, unit: str) -> Row:

@@ -1,11 +1,11 @@
 """The campaign: undisturbed runs first, then faults upon faults under load, then everything that can be known."""
 
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from urllib.error import URLError
 
 from app.embedded.processes import StackError
+from tests.bench.tables import Say
 from tests.chaos import evidence
 from tests.chaos.evidence import Evidence, Struck, Timepiece, clocks_apart
 from tests.chaos.faults import FAULTS, possible
@@ -17,8 +17,6 @@ from tests.chaos.tables import Tables
 from tests.chaos.window import Window
 from tests.chaos.witness import Witness
 from tests.services import scratch_directory
-
-Say = Callable[[str], None]
 
 
 def run(plan: Plan, say: Say) -> Evidence:

@@ -201,53 +201,6 @@ def test_the_time_left_grows_shorter_while_the_trainer_is_silent_and_counts_what
     assert left == [50.0 + behind, 30.0 + behind, behind]
 
 
-def progress_line(number: int, **more: Any) -> dict[str, Any]:
-    return {"type": "progress", "step": number, "total_steps": 4, **more}
-
-
-def test_what_was_measured_goes_into_the_spec_of_the_next_attempt_and_who_held_the_job_is_known(waiting_job):
-    pace = {"seconds_per_token": 0.5, "publication_seconds": 2.0}
-    first = Scripted([STARTED, progress_line(3, seconds_left=9.0, pace=pace)], Outcome.STOPPED)
-    again = trained(waiting_job, first)
-    assert (again.status, first.spec["pace"]) == (Status.QUEUED, {})
-    assert again.progress["worker"].startswith(f"{socket.gethostname()}:{os.getpid()}:")
-    second = Scripted([STARTED, DONE])
-    assert "Training starts again from the first step; 3 steps are trained again, to the same bits" in [
-        event.message for event in told(trained(again, second))
-    ]
-    assert second.spec["pace"] == pace
-
-
-class Held:
-    """A lease that takes whatever it is told."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def append(self, new: Sequence[NewEvent]) -> None:
-        pass
-
-    def order(self) -> Order:
-        return Order(Signal.GO, 0.0)
-
-
-def test_the_time_left_grows_shorter_while_the_trainer_is_silent_and_counts_what_comes_behind_it(
-    waiting_job, tmp_path, monkeypatch
-):
-    now = [100.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    with ThreadPoolExecutor(1) as publisher:
-        run = training.Run(Held(waiting_job), tmp_path, publisher)
-        assert run.progress() is None
-        run.report([progress_line(1, seconds_left=50.0)])
-        left = []
-        for seconds in (0.0, 20.0, 1000.0):
-            now[0] += seconds
-            left.append(run.progress()["seconds_left"])
-    behind = training.FINALIZATION_SECONDS
-    assert left == [50.0 + behind, 30.0 + behind, behind]
-
-
 def test_a_paused_run_publishes_its_last_checkpoint_before_it_lets_go(waiting_job):
     backend = Scripted([STARTED, checkpoint_line(3, "stop"), *[{"type": "progress", "step": 3}] * 500])
 
