@@ -51,6 +51,7 @@ class Settings:
     trainer_threads: int = _setting(0, "CPU threads of one trainer; 0: the cores, shared among TRAINER_CONCURRENCY")
     answers: int = _setting(20, "validation prompts answered by base and tuned model at the end of a job")
     max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
+    max_upload_mb: int = _setting(8192, "largest file that can be uploaded in parts; MB")
     max_body_kb: int = _setting(1024, "largest JSON body; KB")
     result_files: str = _setting("base64", "result files over the API: `base64`, as OpenAI serves them, or `plain`")
     strict_status: bool = _setting(False, "show a paused job as `queued`, for clients with a closed list of states")

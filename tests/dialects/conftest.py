@@ -63,12 +63,16 @@ def app(database_url: str, redis_url: str, storage: Path, tmp_path_factory: pyte
     models.catalogue.cache_clear()
 
 
-def form(content: bytes, name: str, purpose: str) -> bytes:
-    """A multipart form, whole in memory; its boundary is b0undary."""
-    head = 'Content-Disposition: form-data; name="'
-    return (
-        f'--b0undary\r\n{head}purpose"\r\n\r\n{purpose}\r\n--b0undary\r\n{head}file"; filename="{name}"\r\n\r\n'
-    ).encode() + (content + b"\r\n--b0undary--\r\n")
+BOUNDARY = b"--b0undary\r\n"
+HEAD = b'Content-Disposition: form-data; name="'
+KIND = "multipart/form-data; boundary=b0undary"
+
+
+def form(content: bytes, name: str, *, part: str = "file", **fields: str) -> bytes:
+    """A multipart form, whole in memory, with a file and other fields."""
+    others = [BOUNDARY + HEAD + f'{key}"\r\n\r\n{text}\r\n'.encode() for key, text in fields.items()]
+    file = BOUNDARY + HEAD + f'{part}"; filename="{name}"\r\n\r\n'.encode() + content
+    return b"".join(others) + file + b"\r\n--b0undary--\r\n"
 
 
 @dataclass
@@ -93,9 +97,13 @@ class Person:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.secret}"}
 
-    def upload(self, content: bytes = ROWS, *, name: str = "train.jsonl", purpose: str = "fine-tune") -> TestResponse:
-        kind = "multipart/form-data; boundary=b0undary"
-        return self.http.post("/v1/files", data=form(content, name, purpose), content_type=kind, headers=self.headers)
+    def upload(
+        self, content: bytes = ROWS, *, name: str = "train.jsonl", purpose: str = "fine-tune", **fields: str
+    ) -> TestResponse:
+        return self.send_form("/v1/files", form(content, name, purpose=purpose, **fields))
+
+    def send_form(self, path: str, body: bytes) -> TestResponse:
+        return self.http.post(path, data=body, content_type=KIND, headers=self.headers)
 
     def file(self, content: bytes = ROWS, **options: str) -> str:
         answer = self.upload(content, **options)
@@ -125,7 +133,7 @@ def person(app: Flask, project: str, *, scopes: tuple[str, ...] = ("read", "writ
 @pytest.fixture
 def clean(app: Flask) -> None:
     with transaction() as conn:
-        conn.execute("truncate job_events, checkpoints, models, jobs, files")
+        conn.execute("truncate job_events, checkpoints, models, jobs, files, upload_parts, uploads, permissions")
 
 
 @pytest.fixture
