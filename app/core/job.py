@@ -188,6 +188,16 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Permission:
+    """A project may use the tuned model, or the checkpoint, of this name, which another one made."""
+
+    id: str
+    model: str
+    project_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class Key:
     """An API key without its secret."""
 

@@ -37,6 +37,11 @@ def checkpoint_id() -> str:
     return f"ftckpt_{_random(24)}"
 
 
+def permission_id() -> str:
+    """`cp_` and 24 random letters and digits."""
+    return f"cp_{_random(24)}"
+
+
 def key_id() -> str:
     """`key_` and 16 random letters and digits: names a key without being one."""
     return f"key_{_random(16)}"

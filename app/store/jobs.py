@@ -112,6 +112,13 @@ def get(conn: Connection[Row], project_id: str, job_id: str) -> Job:
     return job
 
 
+def maker(conn: Connection[Row], job_id: str) -> Job:
+    """The job that made a model, whichever project's it is: for those who may use the model."""
+    job = maybe(conn, f"select {COLUMNS} from jobs where id = %(id)s", {"id": job_id})
+    assert job is not None
+    return job
+
+
 def unknown(job_id: str) -> Unknown:
     """The error of a job id that names no job of the project."""
     return Unknown(f"Could not find fine tune: {job_id}", param="fine_tune_id", code="fine_tune_not_found")

@@ -125,8 +125,18 @@ class Person:
             return jobs.get(conn, self.project, job_id)
 
 
-def person(app: Flask, project: str, *, scopes: tuple[str, ...] = ("read", "write", "owner"), strict: bool = False):
-    key, secret = keys.create(project_id=project, org_id=f"{project}-org", name="test", scopes=scopes, strict=strict)
+def person(
+    app: Flask,
+    project: str,
+    *,
+    scopes: tuple[str, ...] = ("read", "write", "owner"),
+    strict: bool = False,
+    org: str | None = None,
+) -> Person:
+    """Somebody with a new key of a project; of an organization of its own, unless one is given."""
+    key, secret = keys.create(
+        project_id=project, org_id=org or f"{project}-org", name="test", scopes=scopes, strict=strict
+    )
     return Person(app.test_client(), secret, project, key.id)
 
 

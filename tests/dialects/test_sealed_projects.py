@@ -15,11 +15,21 @@ __all__ = ["checkpoint", "epoch"]
 def things(ann):
     job = ann.job(metadata={"team": "a"})
     upload = ann.post("/v1/uploads", UPLOAD).json["id"]
-    return {"job": job["id"], "file": job["training_file"], "model": tuned(ann).name, "upload": upload}
+    model = tuned(ann).name
+    permission = ann.post(f"/v1/fine_tuning/checkpoints/{model}/permissions", GRANT).json["data"][0]["id"]
+    return {
+        "job": job["id"],
+        "file": job["training_file"],
+        "model": model,
+        "upload": upload,
+        "permission": permission,
+    }
 
 
 UPLOAD = {"bytes": 4, "filename": "t.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
-BODIES = {"/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]}}
+GRANT = {"project_ids": ["ann"]}
+PERMISSIONS = "/v1/fine_tuning/checkpoints/{model}/permissions"
+BODIES = {"/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]}, PERMISSIONS: GRANT}
 
 ROUTES = [
     ("get", JOBS + "/{job}"),
@@ -34,6 +44,9 @@ ROUTES = [
     ("post", "/v1/uploads/{upload}/parts"),
     ("post", "/v1/uploads/{upload}/complete"),
     ("post", "/v1/uploads/{upload}/cancel"),
+    ("get", PERMISSIONS),
+    ("post", PERMISSIONS),
+    ("delete", PERMISSIONS + "/{permission}"),
     ("get", "/v1/models/{model}"),
     ("get", "/v1/models/{model}/weights"),
     ("delete", "/v1/models/{model}"),
@@ -42,7 +55,7 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_anothers_thing_answers_exactly_like_one_that_never_was(ann, bob, things, method, route):
-    body = [BODIES[route]] if route in BODIES else []
+    body = [BODIES[route]] if method == "post" and route in BODIES else []
     anothers = getattr(bob, method)(route.format(**things), *body)
     nothing = getattr(bob, method)(route.format(**dict.fromkeys(things, "none")), *body)
     assert problem(anothers, 404)["code"] == problem(nothing, 404)["code"]
