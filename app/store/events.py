@@ -69,15 +69,17 @@ def note(conn: Connection[Row], job_id: str, event: NewEvent) -> None:
     )
 
 
-def page(conn: Connection[Row], job_id: str, *, after: int | None, limit: int) -> list[Event]:
-    """At most `limit` events of a job, newest first, from behind the event `after`."""
+def page(conn: Connection[Row], job_id: str, *, after: int | None, limit: int, ascending: bool = False) -> list[Event]:
+    """At most `limit` events of a job, newest first, from behind its event `after`; none when it has no such event."""
+    order, beyond = ("asc", ">") if ascending else ("desc", "<")
     return rows.many(
         conn,
         Event,
         f"""
         select {COLUMNS} from job_events
-         where job_id = %(job)s and (%(after)s::bigint is null or id < %(after)s)
-         order by id desc limit %(limit)s
+         where job_id = %(job)s and (%(after)s::bigint is null or id {beyond}
+               (select id from job_events where id = %(after)s and job_id = %(job)s))
+         order by id {order} limit %(limit)s
         """,
         {"job": job_id, "after": after, "limit": limit},
     )

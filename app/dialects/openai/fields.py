@@ -63,13 +63,14 @@ def one_of(*choices: str) -> validate.OneOf:
 
 
 class PageQuery(Schema):
-    """Where a page starts, and how long it is."""
+    """Where a page starts, how long it is, and in which order it goes on."""
 
     class Meta:
         unknown = EXCLUDE
 
     after = fields.String(load_default=None, metadata={"description": "The id of the last item of the page before"})
     limit = Limit(default=20, most=100)
+    ascending = Order()
 
 
 class Deleted(Schema):

@@ -12,7 +12,7 @@ from app.config import settings
 from app.core.job import File
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai import expiry, multipart
-from app.dialects.openai.fields import Deleted, Kind, Limit, Order, PageQuery, Seconds, list_of, listing, one_of
+from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing, one_of
 
 blueprint = Blueprint("files", __name__, url_prefix="/v1/files", description="Training data and results")
 
@@ -38,7 +38,6 @@ class FileQuery(PageQuery):
 
     limit = Limit(default=10_000, most=10_000)
     purpose = fields.String(load_default=None)
-    ascending = Order()
 
 
 class ContentQuery(Schema):

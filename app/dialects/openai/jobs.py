@@ -47,9 +47,15 @@ def create(new: NewJob) -> Job:
 def page(query: dict[str, Any]) -> dict[str, Any]:
     """List the project's fine-tuning jobs, newest first"""
     without, metadata = _metadata_filter()
-    return listing(
-        jobs.page(caller(), after=query["after"], limit=query["limit"], metadata=metadata, without_metadata=without)
+    found = jobs.page(
+        caller(),
+        after=query["after"],
+        limit=query["limit"],
+        ascending=query["ascending"],
+        metadata=metadata,
+        without_metadata=without,
     )
+    return listing(found)
 
 
 def _metadata_filter() -> tuple[bool, dict[str, str] | None]:
@@ -99,7 +105,8 @@ def resume(job_id: str) -> Job:
 def events(query: dict[str, Any], job_id: str) -> dict[str, Any]:
     """List a job's events, newest first"""
     after = None if query["after"] is None else event_number(query["after"]) or 0
-    return listing(jobs.event_page(caller(), job_id, after=after, limit=query["limit"]))
+    found = jobs.event_page(caller(), job_id, after=after, limit=query["limit"], ascending=query["ascending"])
+    return listing(found)
 
 
 @blueprint.get("/<job_id>/checkpoints")
@@ -107,5 +114,7 @@ def events(query: dict[str, Any], job_id: str) -> dict[str, Any]:
 @blueprint.response(200, list_of(CheckpointSchema, ends=True))
 def checkpoints(query: dict[str, Any], job_id: str) -> dict[str, Any]:
     """List a job's checkpoints, newest first; each can be used as a model"""
-    found = jobs.checkpoint_page(caller(), job_id, after=query["after"], limit=query["limit"])
+    found = jobs.checkpoint_page(
+        caller(), job_id, after=query["after"], limit=query["limit"], ascending=query["ascending"]
+    )
     return listing(found, wire_id=lambda checkpoint: checkpoint.id)

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 from app.actions import permissions
 from app.actions.pages import Page
 from app.dialects.base import Blueprint, caller
-from app.dialects.openai.fields import Deleted, Kind, Limit, Order, PageQuery, Seconds, list_of, listing
+from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing
 
 blueprint = Blueprint(
     "checkpoint-permissions",
@@ -36,7 +36,6 @@ class PermissionQuery(PageQuery):
     """A page of permissions."""
 
     limit = Limit(default=10, most=100)
-    ascending = Order()
     project_id = fields.String(load_default=None)
 
 
