@@ -53,6 +53,8 @@ class Settings:
     max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
     max_upload_mb: int = _setting(8192, "largest file that can be uploaded in parts; MB")
     max_body_kb: int = _setting(1024, "largest JSON body; KB")
+    max_streams: int = _setting(4, "event streams that one web process serves at a time; keep it below `WEB_THREADS`")
+    stream_seconds: float = _setting(30.0, "after this long a stream of events ends, and its client comes back; s")
     result_files: str = _setting("base64", "result files over the API: `base64`, as OpenAI serves them, or `plain`")
     strict_status: bool = _setting(False, "show a paused job as `queued`, for clients with a closed list of states")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")

@@ -85,6 +85,12 @@ def page(conn: Connection[Row], job_id: str, *, after: int | None, limit: int, a
     )
 
 
+def has(conn: Connection[Row], job_id: str, number: int) -> bool:
+    """Whether a job has an event of this number."""
+    query = "select 1 from job_events where id = %s and job_id = %s"
+    return conn.execute(query, (number, job_id)).fetchone() is not None
+
+
 def metrics(conn: Connection[Row], job_id: str) -> list[Event]:
     """Every metrics event of a job, by step; a run has at most one per step."""
     return rows.many(

@@ -56,6 +56,8 @@ def app(database_url: str, redis_url: str, storage: Path, tmp_path_factory: pyte
         models_file=str(catalogue),
         max_file_mb="2",
         max_body_kb="64",
+        max_streams="2",
+        stream_seconds="0.3",
     ):
         models.catalogue.cache_clear()
         migrate()

@@ -3,13 +3,14 @@
 import re
 from typing import Any
 
-from flask import g, request
+from flask import Response, g, request
 from marshmallow import fields
 
-from app.actions import jobs
+from app.actions import following, jobs
 from app.core.errors import Invalid
 from app.core.job import Job, NewJob
 from app.dialects.base import Blueprint, caller
+from app.dialects.openai import streaming
 from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
 from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
 from app.dialects.openai.new_job import NewJobSchema, submission
@@ -31,6 +32,17 @@ class CheckpointQuery(PageQuery):
     """A page of checkpoints."""
 
     limit = Limit(default=10, most=100)
+
+
+class EventQuery(PageQuery):
+    """A page of events, or a stream of them, which goes on behind the header `Last-Event-ID`."""
+
+    stream = fields.Boolean(
+        load_default=None,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        metadata={"description": "As server-sent events; also asked for by `Accept: text/event-stream`"},
+    )
 
 
 @blueprint.post("")
@@ -100,13 +112,23 @@ def resume(job_id: str) -> Job:
 
 
 @blueprint.get("/<job_id>/events")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.doc(responses={"200": {"content": {streaming.KIND: {"schema": {"type": "string"}}}}})
+@blueprint.arguments(EventQuery, location="query")
 @blueprint.response(200, list_of(EventSchema))
-def events(query: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """List a job's events, newest first"""
-    after = None if query["after"] is None else event_number(query["after"]) or 0
-    found = jobs.event_page(caller(), job_id, after=after, limit=query["limit"], ascending=query["ascending"])
+def events(query: dict[str, Any], job_id: str) -> dict[str, Any] | Response:
+    """List a job's events, newest first; or stream them from the oldest on as they happen, until the job has ended"""
+    if streaming.wished(query["stream"]):
+        last = request.headers.get("Last-Event-ID") or query["after"]
+        return streaming.response(following.listen(caller(), job_id, after=_event(last)))
+    found = jobs.event_page(
+        caller(), job_id, after=_event(query["after"]), limit=query["limit"], ascending=query["ascending"]
+    )
     return listing(found)
+
+
+def _event(wire_id: str | None) -> int | None:
+    """The number of the event that a list goes on from; 0 is none of any job."""
+    return None if wire_id is None else event_number(wire_id) or 0
 
 
 @blueprint.get("/<job_id>/checkpoints")
