@@ -144,6 +144,11 @@ def test_a_form_without_a_file_or_with_two_is_refused(ann, storage):
             "multipart/form-data; boundary=b",
         ),
         (b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", "multipart/form-data; boundary=b"),
+        (
+            b"--b\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n--b\r\n"
+            b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+        ),
         (b"--\xc3\xa4\r\n", "multipart/form-data; boundary=\xe4"),
         (
             b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--\r\n',

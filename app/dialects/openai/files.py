@@ -30,7 +30,7 @@ class FileSchema(Schema):
     purpose = fields.String(required=True)
     expires_at = Seconds(allow_none=True)
     status = fields.Constant("processed", required=True, metadata={"type": "string"})
-    status_details = fields.Constant(None, metadata={"type": "null"})
+    status_details = fields.Constant(None, metadata={"type": "string"})
 
 
 class FileQuery(PageQuery):

@@ -34,6 +34,9 @@ class CheckpointQuery(PageQuery):
     limit = Limit(default=10, most=100)
 
 
+Events = list_of(EventSchema)
+
+
 class EventQuery(PageQuery):
     """A page of events, or a stream of them, which goes on behind the header `Last-Event-ID`."""
 
@@ -112,14 +115,15 @@ def resume(job_id: str) -> Job:
 
 
 @blueprint.get("/<job_id>/events")
-@blueprint.doc(responses={"200": {"content": {streaming.KIND: {"schema": {"type": "string"}}}}})
+@blueprint.doc(responses=streaming.described(Events))
 @blueprint.arguments(EventQuery, location="query")
-@blueprint.response(200, list_of(EventSchema))
-def events(query: dict[str, Any], job_id: str) -> dict[str, Any] | Response:
+@blueprint.arguments(streaming.Seen, location="headers")
+@blueprint.response(200, Events)
+def events(query: dict[str, Any], seen: dict[str, Any], job_id: str) -> dict[str, Any] | Response:
     """List a job's events, newest first; or stream them from the oldest on as they happen, until the job has ended"""
     if streaming.wished(query["stream"]):
-        last = request.headers.get("Last-Event-ID") or query["after"]
-        return streaming.response(following.listen(caller(), job_id, after=_event(last)))
+        last = _event(seen["last_event_id"] or query["after"])
+        return streaming.response(following.listen(caller(), job_id, after=last))
     found = jobs.event_page(
         caller(), job_id, after=_event(query["after"]), limit=query["limit"], ascending=query["ascending"]
     )

@@ -70,6 +70,8 @@ def _collect(events: Iterator[Event], write: Callable[[bytes], None], name: str)
         if isinstance(event, Field | File):
             part = event
             text.clear()
+            if not isinstance(part.name, str):  # as the decoder leaves a name that it cannot read
+                raise Invalid("A part of the form has no name that can be read.")
             if isinstance(event, File):
                 _refuse_another(form, event, name)
                 form.filename = event.filename

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from flask import Response, request
+from marshmallow import EXCLUDE, Schema, fields
 
 from app.actions.following import Listener
 from app.config import settings
@@ -12,6 +14,34 @@ from app.dialects.openai.job_object import EventSchema
 KIND = "text/event-stream"
 ALIVE = ": still here\n"  # without an empty line behind it, which some clients take for an empty event
 DONE = "data: [DONE]\n\n"
+SENT = {
+    "type": "object",
+    "description": "Each event of the stream",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string", "description": "The event's id; the one that ends the stream has none"},
+        "data": {"type": "string", "description": "An event of the job as JSON, or `[DONE]`"},
+    },
+}
+
+
+class Seen(Schema):
+    """What a client that comes back has seen of a stream."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    last_event_id = fields.String(
+        data_key="Last-Event-ID",
+        load_default=None,
+        metadata={"description": "A stream goes on behind the event of this id"},
+    )
+
+
+def described(page: type[Schema]) -> dict[str, Any]:
+    """The answers of a route that gives a page or a stream, as the API's description shows them."""
+    content = {"application/json": {"schema": page}, KIND: {"schema": SENT}}
+    return {"200": {"description": "A page, or a stream of events until `[DONE]`", "content": content}}
 
 
 def wished(stream: bool | None) -> bool:
