@@ -144,6 +144,11 @@ def test_a_form_without_a_file_or_with_two_is_refused(ann, storage):
             "multipart/form-data; boundary=b",
         ),
         (b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", "multipart/form-data; boundary=b"),
+        (
+            b"--b\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n--b\r\n"
+            b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+        ),
         (b"--\xc3\xa4\r\n", "multipart/form-data; boundary=\xe4"),
         (
             b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--\r\n',
@@ -176,12 +181,6 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing(ann, storage):
 
 def test_a_file_at_the_limit_is_taken(ann):
     assert ann.upload(b"x" * (2 << 20), purpose="assistants").json["bytes"] == 2 << 20
-
-
-def test_an_expiry_is_refused_rather_than_forgotten(ann):
-    parts = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
-    error = problem(form(ann, purpose="fine-tune", file=(io.BytesIO(ROWS), "a.jsonl"), **parts), 400)
-    assert error["param"] == "expires_after"
 
 
 def test_a_deleted_file_is_gone_at_once(ann):
