@@ -43,6 +43,9 @@ chaos: .venv/ready  ## walks over the protocol, then faults under load, and a ve
 conformance: .venv/ready  ## the official client's own tests against the application
 	@.venv/bin/python -m tests.conformance
 
+matrix: .venv/ready  ## deploy/COMPATIBILITY.md anew, from what the application does
+	@REGENERATE=1 .venv/bin/python -m pytest -q tests/compatibility
+
 .venv/ready: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'Tuneyard needs Python 3.11 or 3.12 with venv (Debian: apt install python3-venv)'; exit 1; }
 	@echo 'Setting up .venv with $(PYTHON); the first time this takes minutes'
@@ -51,4 +54,4 @@ conformance: .venv/ready  ## the official client's own tests against the applica
 	  torch==2.13.0 -e '.[trainer,embedded,dev]' | { grep --line-buffered -oE '$(NEWS)' || true; }
 	@touch $@
 
-.PHONY: help demo up test check bench mutants chaos conformance
+.PHONY: help demo up test check bench mutants chaos conformance matrix
