@@ -3,13 +3,14 @@
 import re
 from typing import Any
 
-from flask import g, request
+from flask import Response, g, jsonify, request
 from marshmallow import fields
 
-from app.actions import jobs
+from app.actions import dry_runs, jobs
 from app.core.errors import Invalid
 from app.core.job import Job, NewJob
 from app.dialects.base import Blueprint, caller
+from app.dialects.openai.dry_run import DryRunSchema
 from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
 from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
 from app.dialects.openai.new_job import NewJobSchema, submission
@@ -35,10 +36,12 @@ class CheckpointQuery(PageQuery):
 
 @blueprint.post("")
 @blueprint.arguments(NewJobSchema)
-@blueprint.response(200, JobSchema)
-def create(new: NewJob) -> Job:
-    """Create a fine-tuning job"""
-    return jobs.create(caller(), new, submission(request.headers, g.body))
+@blueprint.response(200, {"anyOf": [JobSchema, DryRunSchema]})
+def create(new: NewJob) -> Response:
+    """Create a fine-tuning job; with `dry_run` create none, and answer what it would be"""
+    if new.dry_run:
+        return jsonify(DryRunSchema().dump(dry_runs.make(caller(), new)))
+    return jsonify(JobSchema().dump(jobs.create(caller(), new, submission(request.headers, g.body))))
 
 
 @blueprint.get("")
