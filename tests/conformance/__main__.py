@@ -12,7 +12,7 @@ from app.embedded.processes import StackError, interrupt_on_signals
 from app.embedded.stack import ROOT, Stack, as_shipped
 from tests.conformance import rows, suite, verdict
 
-CACHE = ROOT / "build" / "conformance"
+CACHE = ROOT / ".data" / "conformance"
 SHOWN_CHARACTERS = 500
 
 
