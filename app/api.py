@@ -2,13 +2,17 @@
 
 import logging
 import re
+import signal
+import threading
 import time
+from types import FrameType
 
 from flask import Flask, Response, g, jsonify, request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from app import dialects, logs, reference
+from app.actions import following
 from app.actions.models import catalogue
 from app.actions.readiness import parts
 from app.config import require
@@ -36,7 +40,20 @@ def create_app() -> Flask:
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
     reference.register(app, dialects.DIALECTS)
+    _end_streams_on_sigterm()
     return app
+
+
+def _end_streams_on_sigterm() -> None:
+    """A server that drains waits for its requests, so streams of events must end by themselves."""
+    drain = signal.getsignal(signal.SIGTERM)
+    if callable(drain) and threading.current_thread() is threading.main_thread():
+
+        def end(number: int, frame: FrameType | None) -> None:
+            following.end_all()
+            drain(number, frame)
+
+        signal.signal(signal.SIGTERM, end)
 
 
 def healthz() -> Response:

@@ -14,7 +14,7 @@ from app import logs, queue
 from app.blobs import StorageError, storage
 from app.config import Settings, require
 from app.core.errors import JobFailed, Unavailable
-from app.store import checkpoints, files, leases, models, reports, windows
+from app.store import checkpoints, files, leases, models, reports, uploads, windows
 from app.store.db import transaction
 from workers.finalization import link_published
 from workers.reports import failure
@@ -75,10 +75,12 @@ def refill(settings: Settings) -> None:
 
 
 def purge() -> None:
-    """Remove bytes that no row needs any more: deleted files and models, resume points of ended jobs."""
+    """Remove bytes that no row needs any more: files and models that are gone, resume points of ended jobs."""
+    purge_uploads()
     with transaction() as conn:
         reports.give_up(conn, NOT_MADE)
         reports.forget(conn)
+        files.expire(conn)
         dropped = checkpoints.drop_ended(conn)
         deleted_files = files.purgeable(conn)
         deleted_models = models.purgeable(conn)
@@ -93,6 +95,17 @@ def purge() -> None:
         storage().delete_tree(model.path)
         with transaction() as conn:
             models.purged(conn, model.name)
+
+
+def purge_uploads() -> None:
+    """Remove the parts of uploads that have become files, were cancelled, or expired."""
+    with transaction() as conn:
+        uploads.expire(conn)
+        parts = uploads.purgeable(conn)
+    for part in parts:
+        storage().delete(part.path)
+        with transaction() as conn:
+            uploads.purged(conn, part.id)
 
 
 def run(round_: Callable[[], None], ended: threading.Event, *, seconds: float) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import IO
 
 from app import blobs
+from app.actions.incoming import MEGABYTE, Incoming, kept, receive
 from app.actions.pages import Page, cut
 from app.config import settings
 from app.core import names
@@ -13,27 +14,10 @@ from app.core.caller import Caller
 from app.core.errors import Invalid, TooLarge, Unavailable
 from app.core.job import File
 from app.store import files
-from app.store.db import transaction
+from app.store.db import Connection, Row, transaction
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 MAX_FILENAME = 255
-MEGABYTE = 1 << 20
-
-
-class Upload:
-    """Bytes on their way to storage, seen by nobody until they are kept."""
-
-    def __init__(self) -> None:
-        self.id = names.file_id()
-        self.path = f"files/{self.id}"
-        self.limit = settings().max_file_mb * MEGABYTE
-        self.writer = blobs.storage().writer(self.path)
-
-    def write(self, chunk: bytes) -> None:
-        """Append. Raises TooLarge when the file grows over the limit."""
-        if self.writer.size + len(chunk) > self.limit:
-            raise too_large()
-        self.writer.write(chunk)
 
 
 def too_large() -> TooLarge:
@@ -42,68 +26,67 @@ def too_large() -> TooLarge:
 
 
 @contextmanager
-def incoming(caller: Caller) -> Iterator[Upload]:
-    """Receive bytes; unless `create` keeps them inside the block, nothing is left of them after it.
+def incoming(caller: Caller) -> Iterator[Incoming]:
+    """Receive a file; unless `create` keeps it inside the block, nothing is left of it after it.
 
     Raises Unavailable when storage refuses.
     """
     caller.must("write")
-    try:
-        upload = Upload()
-        try:
-            yield upload
-        finally:
-            upload.writer.abort()
-    except blobs.StorageError as error:
-        raise Unavailable("Storage cannot be written; please try again.") from error
+    with receive(_path(names.file_id()), limit=settings().max_file_mb * MEGABYTE, too_large=too_large) as received:
+        yield received
 
 
-def create(caller: Caller, upload: Upload, *, filename: str, purpose: str) -> File:
-    """Keep an upload as a file of the project.
+def create(caller: Caller, received: Incoming, *, filename: str, purpose: str, lifetime: int | None = None) -> File:
+    """Keep what was received as a file of the project, for `lifetime` seconds or for good.
 
     Raises Invalid for an unknown purpose, a name that is not usable or does not fit the purpose, or no bytes.
     """
     caller.must("write")
-    if purpose not in PURPOSES:
-        raise Invalid(f"'{purpose[:64]}' is not one of the purposes {', '.join(PURPOSES)}.", param="purpose")
-    filename = _base_name(filename)
-    if purpose == "fine-tune" and not filename.lower().endswith(".jsonl"):
-        raise Invalid(
-            f"Training files are JSON Lines: '{filename}' needs a name that ends in .jsonl.",
-            param="file",
-            code="invalid_file_format",
-        )
-    if upload.writer.size == 0:
+    filename = usable_name(filename, purpose, param="file")
+    if received.size == 0:
         raise Invalid("The file is empty.", param="file")
-    upload.writer.commit()
-    try:
-        with transaction() as conn:
-            return files.insert(conn, _row(caller, upload, filename, purpose))
-    except Unavailable:
-        raise  # the row may have been committed all the same: then it must find its bytes
-    except BaseException:
-        blobs.storage().delete(upload.path)
-        raise
+    with kept(received), transaction() as conn:
+        return insert(conn, caller.project_id, received, filename=filename, purpose=purpose, lifetime=lifetime)
 
 
-def _row(caller: Caller, upload: Upload, filename: str, purpose: str) -> File:
-    return File(
-        id=upload.id,
-        project_id=caller.project_id,
+def insert(
+    conn: Connection[Row], project_id: str, received: Incoming, *, filename: str, purpose: str, lifetime: int | None
+) -> File:
+    """Make what was received known as a file."""
+    file = File(
+        id=received.path.removeprefix(_path("")),
+        project_id=project_id,
         filename=filename,
         purpose=purpose,
-        bytes=upload.writer.size,
-        sha256=upload.writer.sha256,
-        path=upload.path,
+        bytes=received.size,
+        sha256=received.writer.sha256,
+        path=received.path,
         created_at=datetime.now(UTC),
     )
+    return files.insert(conn, file, lifetime=lifetime)
 
 
-def _base_name(filename: str) -> str:
+def _path(file_id: str) -> str:
+    return f"files/{file_id}"
+
+
+def usable_name(filename: str, purpose: str, *, param: str) -> str:
+    """The name that a file of this purpose is kept under.
+
+    Raises Invalid for an unknown purpose, and for a name that cannot be shown or does not fit the purpose.
+    """
+    if purpose not in PURPOSES:
+        raise Invalid(f"'{purpose[:64]}' is not one of the purposes {', '.join(PURPOSES)}.", param="purpose")
     name = filename.replace("\\", "/").rsplit("/", 1)[-1].strip()
     if not name or len(name) > MAX_FILENAME or not name.isprintable():
         raise Invalid(
-            f"The file needs a name of 1 to {MAX_FILENAME} characters without control characters.", param="file"
+            f"The file needs a name of 1 to {MAX_FILENAME} characters without control characters.", param=param
+        )
+    if purpose == "fine-tune" and not name.lower().endswith(".jsonl"):
+        raise Invalid(
+            f"Training files are JSON Lines: '{name}' needs a name that ends in .jsonl.",
+            param=param,
+            code="invalid_file_format",
         )
     return name
 

@@ -163,9 +163,15 @@ def retrieve(caller: Caller, job_id: str) -> Job:
 
 
 def page(
-    caller: Caller, *, after: str | None, limit: int, metadata: Mapping[str, str] | None, without_metadata: bool
+    caller: Caller,
+    *,
+    after: str | None,
+    limit: int,
+    ascending: bool,
+    metadata: Mapping[str, str] | None,
+    without_metadata: bool,
 ) -> Page[Job]:
-    """The project's jobs, newest first, that have this metadata, or none at all."""
+    """The project's jobs, newest first unless `ascending`, that have this metadata, or none at all."""
     caller.must("read")
     with transaction() as conn:
         found = jobs.page(
@@ -173,6 +179,7 @@ def page(
             caller.project_id,
             after=after,
             limit=limit + 1,
+            ascending=ascending,
             metadata=metadata,
             without_metadata=without_metadata,
         )
@@ -245,17 +252,17 @@ def _completed(job: Job) -> WrongState:
     return WrongState(f"Job has already completed: its status is '{jobs.as_seen(job).status}'.")
 
 
-def event_page(caller: Caller, job_id: str, *, after: int | None, limit: int) -> Page[Event]:
-    """The job's events, newest first, from behind the event numbered `after`. Raises Unknown."""
+def event_page(caller: Caller, job_id: str, *, after: int | None, limit: int, ascending: bool) -> Page[Event]:
+    """The job's events, newest first unless `ascending`, from behind the one numbered `after`. Raises Unknown."""
     caller.must("read")
     with transaction() as conn:
         job = jobs.get(conn, caller.project_id, job_id)
-        return cut(events.page(conn, job.id, after=after, limit=limit + 1), limit)
+        return cut(events.page(conn, job.id, after=after, limit=limit + 1, ascending=ascending), limit)
 
 
-def checkpoint_page(caller: Caller, job_id: str, *, after: str | None, limit: int) -> Page[Checkpoint]:
-    """The job's usable checkpoints, newest first. Raises Unknown."""
+def checkpoint_page(caller: Caller, job_id: str, *, after: str | None, limit: int, ascending: bool) -> Page[Checkpoint]:
+    """The job's usable checkpoints, newest first unless `ascending`. Raises Unknown."""
     caller.must("read")
     with transaction() as conn:
         job = jobs.get(conn, caller.project_id, job_id)
-        return cut(checkpoints.page(conn, job.id, after=after, limit=limit + 1), limit)
+        return cut(checkpoints.page(conn, job.id, after=after, limit=limit + 1, ascending=ascending), limit)

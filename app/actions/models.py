@@ -10,7 +10,7 @@ from app.core.caller import Caller
 from app.core.errors import Forbidden, Invalid
 from app.core.hyperparameters import BaseModel
 from app.core.job import Checkpoint, Job, Model
-from app.store import checkpoints, jobs, models
+from app.store import jobs, models, permissions
 from app.store.db import Connection, Row, transaction
 
 
@@ -66,7 +66,7 @@ class Tuned:
 
 
 def listed(caller: Caller) -> tuple[list[Base], list[Model]]:
-    """The base models under each of their names, and the project's tuned models, newest first."""
+    """The base models under each of their names, and the tuned ones that the project may use, newest first."""
     caller.must("read")
     bases = [Base(name, model) for model in catalogue().models.values() for name in (model.name, *model.aliases)]
     with transaction() as conn:
@@ -74,32 +74,34 @@ def listed(caller: Caller) -> tuple[list[Base], list[Model]]:
 
 
 def retrieve(caller: Caller, name: str) -> Base | Tuned:
-    """The model of this name. Raises Unknown."""
+    """The model of this name, when the project made it or may use it. Raises Unknown."""
     caller.must("read")
     base = catalogue().find(name)
     if base is not None:
         return Base(name, base)
     with transaction() as conn:
-        made = _made(conn, caller, name)
-        return Tuned(name, jobs.get(conn, caller.project_id, made.job_id), made)
+        return _tuned(conn, caller, name)
 
 
-def _made(conn: Connection[Row], caller: Caller, name: str) -> Model | Checkpoint:
-    made = models.find(conn, caller.project_id, name) or checkpoints.named(conn, caller.project_id, name)
+def _tuned(conn: Connection[Row], caller: Caller, name: str) -> Tuned:
+    made = permissions.usable(conn, caller.project_id, name)
     if made is None:
         raise models.unknown(name)
-    return made
+    return Tuned(name, jobs.maker(conn, made.job_id), made)
 
 
 def delete(caller: Caller, name: str) -> Model:
     """Take a tuned model out of the API; the clock removes its weights.
 
-    Raises Unknown, Forbidden for a base model, and Invalid for a checkpoint.
+    Raises Unknown, Forbidden for a base model and for another project's, and Invalid for a checkpoint.
     """
     caller.must("owner")
     if catalogue().find(name) is not None:
         raise Forbidden(f"{name} is a base model of this server: only tuned models can be deleted.", param="model")
     with transaction() as conn:
-        if isinstance(_made(conn, caller, name), Checkpoint):
+        tuned = _tuned(conn, caller, name)
+        if tuned.job.project_id != caller.project_id:
+            raise Forbidden(f"{name} belongs to another project, which alone can delete it.", param="model")
+        if isinstance(tuned.made, Checkpoint):
             raise Invalid(f"{name} is a checkpoint: only tuned models can be deleted.", param="model")
         return models.delete(conn, caller.project_id, name)

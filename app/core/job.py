@@ -159,7 +159,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class File:
-    """An uploaded or produced file; `path` is its key in storage, `bytes` its size."""
+    """An uploaded or produced file; `path` is its key in storage, `bytes` its size. Most files never expire."""
 
     id: str
     project_id: str
@@ -167,6 +167,41 @@ class File:
     purpose: str
     bytes: int
     sha256: str
+    path: str
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that arrives in parts before `expires_at`; `bytes` is its announced size, `received` that of its parts.
+
+    `lifetime` is how long the file that it becomes will live, in seconds; `part_ids` and `md5` say what it was made of.
+    """
+
+    id: str
+    project_id: str
+    filename: str
+    purpose: str
+    bytes: int
+    mime_type: str
+    lifetime: int | None
+    status: str
+    received: int
+    part_ids: list[str] | None
+    md5: str | None
+    file_id: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an upload; `path` is its key in storage, `bytes` its size."""
+
+    id: str
+    upload_id: str
+    bytes: int
     path: str
     created_at: datetime
 
@@ -193,6 +228,16 @@ class Model:
     base: str
     path: str
     manifest: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Permission:
+    """A project may use the tuned model, or the checkpoint, of this name, which another one made."""
+
+    id: str
+    model: str
+    project_id: str
     created_at: datetime
 
 

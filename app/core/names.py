@@ -22,9 +22,24 @@ def file_id() -> str:
     return f"file-{_random(24)}"
 
 
+def upload_id() -> str:
+    """`upload_` and 24 random letters and digits."""
+    return f"upload_{_random(24)}"
+
+
+def part_id() -> str:
+    """`part_` and 24 random letters and digits."""
+    return f"part_{_random(24)}"
+
+
 def checkpoint_id() -> str:
     """`ftckpt_` and 24 random letters and digits."""
     return f"ftckpt_{_random(24)}"
+
+
+def permission_id() -> str:
+    """`cp_` and 24 random letters and digits."""
+    return f"cp_{_random(24)}"
 
 
 def key_id() -> str:

@@ -115,17 +115,20 @@ def resumable(conn: Connection[Row], job_id: str) -> list[Checkpoint]:
     )
 
 
-def page(conn: Connection[Row], job_id: str, *, after: str | None, limit: int) -> list[Checkpoint]:
-    """At most `limit` epoch checkpoints of a job, newest step first, from behind the checkpoint `after`."""
+def page(
+    conn: Connection[Row], job_id: str, *, after: str | None, limit: int, ascending: bool = False
+) -> list[Checkpoint]:
+    """At most `limit` epoch checkpoints of a job, newest step first, from behind its checkpoint `after`."""
+    order, beyond = ("asc", ">") if ascending else ("desc", "<")
     return rows.many(
         conn,
         Checkpoint,
         f"""
         select {COLUMNS} from checkpoints
          where job_id = %(job)s and kind = 'epoch'
-           and (%(after)s::text is null or step < (select step from checkpoints where id = %(after)s
-                                                     and job_id = %(job)s))
-         order by step desc limit %(limit)s
+           and (%(after)s::text is null or step {beyond} (select step from checkpoints where id = %(after)s
+                                                            and job_id = %(job)s))
+         order by step {order} limit %(limit)s
         """,
         {"job": job_id, "after": after, "limit": limit},
     )

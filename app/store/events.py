@@ -69,18 +69,26 @@ def note(conn: Connection[Row], job_id: str, event: NewEvent) -> None:
     )
 
 
-def page(conn: Connection[Row], job_id: str, *, after: int | None, limit: int) -> list[Event]:
-    """At most `limit` events of a job, newest first, from behind the event `after`."""
+def page(conn: Connection[Row], job_id: str, *, after: int | None, limit: int, ascending: bool = False) -> list[Event]:
+    """At most `limit` events of a job, newest first, from behind its event `after`; none when it has no such event."""
+    order, beyond = ("asc", ">") if ascending else ("desc", "<")
     return rows.many(
         conn,
         Event,
         f"""
         select {COLUMNS} from job_events
-         where job_id = %(job)s and (%(after)s::bigint is null or id < %(after)s)
-         order by id desc limit %(limit)s
+         where job_id = %(job)s and (%(after)s::bigint is null or id {beyond}
+               (select id from job_events where id = %(after)s and job_id = %(job)s))
+         order by id {order} limit %(limit)s
         """,
         {"job": job_id, "after": after, "limit": limit},
     )
+
+
+def has(conn: Connection[Row], job_id: str, number: int) -> bool:
+    """Whether a job has an event of this number."""
+    query = "select 1 from job_events where id = %s and job_id = %s"
+    return conn.execute(query, (number, job_id)).fetchone() is not None
 
 
 def metrics(conn: Connection[Row], job_id: str) -> list[Event]:

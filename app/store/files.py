@@ -6,19 +6,23 @@ from app.store import rows
 from app.store.db import Connection, Row
 
 COLUMNS = rows.columns(File)
+PRESENT = "deleted_at is null and (expires_at is null or expires_at > clock_timestamp())"
+"""A file is gone at the moment it expires; the clock notes it later."""
 
 
-def insert(conn: Connection[Row], new: File) -> File:
-    """Make a file known."""
+def insert(conn: Connection[Row], new: File, *, lifetime: int | None = None) -> File:
+    """Make a file known, for `lifetime` seconds or for good."""
     file = rows.one(
         conn,
         File,
         f"""
-        insert into files (id, project_id, filename, purpose, bytes, sha256, path)
-        values (%(id)s, %(project_id)s, %(filename)s, %(purpose)s, %(bytes)s, %(sha256)s, %(path)s)
+        insert into files (id, project_id, filename, purpose, bytes, sha256, path, created_at, expires_at)
+        select %(id)s, %(project_id)s, %(filename)s, %(purpose)s, %(bytes)s, %(sha256)s, %(path)s,
+               t, t + make_interval(secs => %(lifetime)s)
+          from clock_timestamp() t
         returning {COLUMNS}
         """,
-        vars(new),
+        {**vars(new), "lifetime": lifetime},
     )
     assert file is not None
     return file
@@ -27,7 +31,7 @@ def insert(conn: Connection[Row], new: File) -> File:
 def get(conn: Connection[Row], project_id: str, file_id: str) -> File:
     """The file of a project.
 
-    Raises Unknown when there is none, when it was deleted, or when it is another project's.
+    Raises Unknown when there is none, when it was deleted or has expired, or when it is another project's.
     """
     file = find(conn, project_id, file_id)
     if file is None:
@@ -40,7 +44,7 @@ def find(conn: Connection[Row], project_id: str, file_id: str) -> File | None:
     return rows.one(
         conn,
         File,
-        f"select {COLUMNS} from files where id = %(id)s and project_id = %(project)s and deleted_at is null",
+        f"select {COLUMNS} from files where id = %(id)s and project_id = %(project)s and {PRESENT}",
         {"id": file_id, "project": project_id},
     )
 
@@ -50,13 +54,13 @@ def hold(conn: Connection[Row], project_id: str, file_id: str) -> File | None:
     return rows.one(
         conn,
         File,
-        f"select {COLUMNS} from files where id = %(id)s and project_id = %(project)s and deleted_at is null for share",
+        f"select {COLUMNS} from files where id = %(id)s and project_id = %(project)s and {PRESENT} for share",
         {"id": file_id, "project": project_id},
     )
 
 
 def of_job(conn: Connection[Row], file_id: str) -> File | None:
-    """The file that a job was created with, deleted since or not: an accepted job keeps its data."""
+    """The file that a job was created with, gone since or not: an accepted job keeps its data."""
     return rows.one(conn, File, f"select {COLUMNS} from files where id = %(id)s", {"id": file_id})
 
 
@@ -70,7 +74,7 @@ def page(
         File,
         f"""
         select {COLUMNS} from files
-         where project_id = %(project)s and deleted_at is null
+         where project_id = %(project)s and {PRESENT}
            and (%(purpose)s::text is null or purpose = %(purpose)s)
            and (%(after)s::text is null or (created_at, id) {beyond}
                 (select created_at, id from files where id = %(after)s and project_id = %(project)s))
@@ -88,6 +92,13 @@ def delete(conn: Connection[Row], project_id: str, file_id: str) -> File:
     file = get(conn, project_id, file_id)
     conn.execute("update files set deleted_at = clock_timestamp() where id = %s", (file_id,))
     return file
+
+
+def expire(conn: Connection[Row]) -> int:
+    """Note which files have expired, and how many those are; from then on they are as if deleted."""
+    return conn.execute(
+        "update files set deleted_at = clock_timestamp() where deleted_at is null and expires_at <= clock_timestamp()"
+    ).rowcount
 
 
 def purgeable(conn: Connection[Row], *, limit: int = 100) -> list[File]:

@@ -112,6 +112,13 @@ def get(conn: Connection[Row], project_id: str, job_id: str) -> Job:
     return job
 
 
+def maker(conn: Connection[Row], job_id: str) -> Job:
+    """The job that made a model, whichever project's it is: for those who may use the model."""
+    job = maybe(conn, f"select {COLUMNS} from jobs where id = %(id)s", {"id": job_id})
+    assert job is not None
+    return job
+
+
 def unknown(job_id: str) -> Unknown:
     """The error of a job id that names no job of the project."""
     return Unknown(f"Could not find fine tune: {job_id}", param="fine_tune_id", code="fine_tune_not_found")
@@ -123,20 +130,22 @@ def page(
     *,
     after: str | None,
     limit: int,
+    ascending: bool = False,
     metadata: Mapping[str, str] | None,
     without_metadata: bool = False,
 ) -> list[Job]:
     """At most `limit` jobs of a project, newest first, from behind the job `after`; none when `after` is unknown."""
+    order, beyond = ("asc", ">") if ascending else ("desc", "<")
     return several(
         conn,
         f"""
         select {COLUMNS} from jobs
          where project_id = %(project)s
-           and (%(after)s::text is null or (created_at, id) <
+           and (%(after)s::text is null or (created_at, id) {beyond}
                 (select created_at, id from jobs where id = %(after)s and project_id = %(project)s))
            and (%(metadata)s::jsonb is null or metadata @> %(metadata)s)
            and (not %(without)s or metadata is null or metadata = '{{}}')
-         order by created_at desc, id desc limit %(limit)s
+         order by created_at {order}, id {order} limit %(limit)s
         """,
         {
             "project": project_id,

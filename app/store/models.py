@@ -30,12 +30,14 @@ def find(conn: Connection[Row], project_id: str, name: str) -> Model | None:
 
 
 def listed(conn: Connection[Row], project_id: str) -> list[Model]:
-    """The tuned models of a project, newest first; at most 10,000."""
+    """The tuned models that a project made or may use, newest first; at most 10,000."""
     return rows.many(
         conn,
         Model,
         f"""
-        select {COLUMNS} from models where project_id = %(project)s and deleted_at is null
+        select {COLUMNS} from models
+         where deleted_at is null and (project_id = %(project)s
+               or name = any(array(select model from permissions where project_id = %(project)s)))
          order by created_at desc, name limit 10000
         """,
         {"project": project_id},

@@ -6,13 +6,15 @@ from app.store.db import Connection, Row
 
 
 def needed(conn: Connection[Row], paths: Collection[str]) -> set[str]:
-    """Those of `paths` that a file, a checkpoint or a model names, and the folders of unfinished jobs.
+    """Those of `paths` that a file, a part, a checkpoint or a model names, and the folders of unfinished jobs.
 
     One statement sees one moment: a model that goes over from a running job to a row of its own is never in neither.
     """
     found = conn.execute(
         """
         select path from files where path = any(%(paths)s)
+        union all
+        select path from upload_parts where path = any(%(paths)s)
         union all
         select path from checkpoints where path = any(%(paths)s)
         union all

@@ -56,6 +56,8 @@ def app(database_url: str, redis_url: str, storage: Path, tmp_path_factory: pyte
         models_file=str(catalogue),
         max_file_mb="2",
         max_body_kb="64",
+        max_streams="2",
+        stream_seconds="0.3",
     ):
         models.catalogue.cache_clear()
         migrate()
@@ -63,12 +65,16 @@ def app(database_url: str, redis_url: str, storage: Path, tmp_path_factory: pyte
     models.catalogue.cache_clear()
 
 
-def form(content: bytes, name: str, purpose: str) -> bytes:
-    """A multipart form, whole in memory; its boundary is b0undary."""
-    head = 'Content-Disposition: form-data; name="'
-    return (
-        f'--b0undary\r\n{head}purpose"\r\n\r\n{purpose}\r\n--b0undary\r\n{head}file"; filename="{name}"\r\n\r\n'
-    ).encode() + (content + b"\r\n--b0undary--\r\n")
+BOUNDARY = b"--b0undary\r\n"
+HEAD = b'Content-Disposition: form-data; name="'
+KIND = "multipart/form-data; boundary=b0undary"
+
+
+def form(content: bytes, name: str, *, part: str = "file", **fields: str) -> bytes:
+    """A multipart form, whole in memory, with a file and other fields."""
+    others = [BOUNDARY + HEAD + f'{key}"\r\n\r\n{text}\r\n'.encode() for key, text in fields.items()]
+    file = BOUNDARY + HEAD + f'{part}"; filename="{name}"\r\n\r\n'.encode() + content
+    return b"".join(others) + file + b"\r\n--b0undary--\r\n"
 
 
 @dataclass
@@ -93,9 +99,13 @@ class Person:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.secret}"}
 
-    def upload(self, content: bytes = ROWS, *, name: str = "train.jsonl", purpose: str = "fine-tune") -> TestResponse:
-        kind = "multipart/form-data; boundary=b0undary"
-        return self.http.post("/v1/files", data=form(content, name, purpose), content_type=kind, headers=self.headers)
+    def upload(
+        self, content: bytes = ROWS, *, name: str = "train.jsonl", purpose: str = "fine-tune", **fields: str
+    ) -> TestResponse:
+        return self.send_form("/v1/files", form(content, name, purpose=purpose, **fields))
+
+    def send_form(self, path: str, body: bytes) -> TestResponse:
+        return self.http.post(path, data=body, content_type=KIND, headers=self.headers)
 
     def file(self, content: bytes = ROWS, **options: str) -> str:
         answer = self.upload(content, **options)
@@ -117,15 +127,25 @@ class Person:
             return jobs.get(conn, self.project, job_id)
 
 
-def person(app: Flask, project: str, *, scopes: tuple[str, ...] = ("read", "write", "owner"), strict: bool = False):
-    key, secret = keys.create(project_id=project, org_id=f"{project}-org", name="test", scopes=scopes, strict=strict)
+def person(
+    app: Flask,
+    project: str,
+    *,
+    scopes: tuple[str, ...] = ("read", "write", "owner"),
+    strict: bool = False,
+    org: str | None = None,
+) -> Person:
+    """Somebody with a new key of a project; of an organization of its own, unless one is given."""
+    key, secret = keys.create(
+        project_id=project, org_id=org or f"{project}-org", name="test", scopes=scopes, strict=strict
+    )
     return Person(app.test_client(), secret, project, key.id)
 
 
 @pytest.fixture
 def clean(app: Flask) -> None:
     with transaction() as conn:
-        conn.execute("truncate job_events, checkpoints, models, jobs, files")
+        conn.execute("truncate job_events, checkpoints, models, jobs, files, upload_parts, uploads, permissions")
 
 
 @pytest.fixture

@@ -178,12 +178,6 @@ def test_a_file_at_the_limit_is_taken(ann):
     assert ann.upload(b"x" * (2 << 20), purpose="assistants").json["bytes"] == 2 << 20
 
 
-def test_an_expiry_is_refused_rather_than_forgotten(ann):
-    parts = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
-    error = problem(form(ann, purpose="fine-tune", file=(io.BytesIO(ROWS), "a.jsonl"), **parts), 400)
-    assert error["param"] == "expires_after"
-
-
 def test_a_deleted_file_is_gone_at_once(ann):
     file = ann.file()
     assert ann.delete(f"/v1/files/{file}").json == {"id": file, "object": "file", "deleted": True}

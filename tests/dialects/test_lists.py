@@ -1,5 +1,7 @@
 """Lists: jobs and their filters, events, checkpoints; pages, limits, and places that are not there."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.core.job import NewEvent
@@ -50,6 +52,67 @@ def test_an_unknown_place_in_a_list_is_an_empty_page(ann, new, after):
         assert answer.status_code == 200
         assert answer.json["data"] == []
         assert answer.json["has_more"] is False
+
+
+def walked(who, url: str, **query) -> list[str]:
+    """The ids of a list, walked through two at a time."""
+    found: list[str] = []
+    while True:
+        page = who.get(url, limit=2, **query).json
+        found += [item["id"] for item in page["data"]]
+        if not page["has_more"]:
+            return found
+        query["after"] = found[-1]
+
+
+def points_of(job, make) -> None:
+    with transaction() as conn:
+        for step in (1, 2, 3):
+            made = make(job, step, kind="epoch")
+            checkpoints.record(conn, job, replace(made, name=f"{job.id}:{step}"))
+
+
+@pytest.mark.parametrize(("ascending", "descending"), [("asc", "desc"), ("ascending", "descending")])
+def test_every_list_is_walked_through_in_either_order_and_either_spelling(ann, checkpoint, ascending, descending):
+    made = [ann.row(ann.job()["id"]) for _ in range(3)]
+    points_of(running(made[0]), checkpoint)
+    for url in (JOBS, f"{JOBS}/{made[0].id}/events", f"{JOBS}/{made[0].id}/checkpoints", "/v1/files"):
+        newest_first = walked(ann, url)
+        assert len(newest_first) >= 3
+        assert walked(ann, url, order=descending) == newest_first
+        assert walked(ann, url, order=ascending) == newest_first[::-1]
+        assert problem(ann.get(url, order="up"), 400)["param"] == "order"
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_place_in_a_list_of_another_project_or_job_is_no_place_here(ann, bob, checkpoint, order):
+    ours, middle, theirs = ann.row(ann.job()["id"]), bob.row(bob.job()["id"]), ann.row(ann.job()["id"])
+    for job in (ours, middle, theirs):
+        points_of(running(job), checkpoint)
+    places = {
+        JOBS: middle.id,
+        "/v1/files": middle.spec["training_file"],
+        f"{JOBS}/{ours.id}/events": bob.get(f"{JOBS}/{middle.id}/events").json["data"][1]["id"],
+        f"{JOBS}/{ours.id}/checkpoints": bob.get(f"{JOBS}/{middle.id}/checkpoints").json["data"][1]["id"],
+        f"{JOBS}/{theirs.id}/events": ann.get(f"{JOBS}/{ours.id}/events").json["data"][1]["id"],
+        f"{JOBS}/{theirs.id}/checkpoints": ann.get(f"{JOBS}/{ours.id}/checkpoints").json["data"][1]["id"],
+    }
+    for url, after in places.items():
+        page = ann.get(url, after=after, order=order).json
+        assert (page["data"], page["has_more"]) == ([], False), url
+
+
+@pytest.mark.parametrize("limit", ["-1", "one", "1.5", "", "0x1", "9" * 30, "١"])  # the last is an Arabic one
+def test_a_limit_that_is_no_whole_number_is_refused_everywhere(ann, new, limit):
+    for url in (JOBS, f"{JOBS}/{new.id}/events", f"{JOBS}/{new.id}/checkpoints", "/v1/files"):
+        assert problem(ann.get(url, limit=limit), 400)["param"] == "limit"
+
+
+def test_an_empty_value_of_metadata_is_a_value(ann):
+    empty = ann.job(metadata={"team": ""})["id"]
+    ann.job(metadata={"team": "a"})
+    ann.job()
+    assert [job["id"] for job in ann.get(JOBS, **{"metadata[team]": ""}).json["data"]] == [empty]
 
 
 def test_jobs_are_filtered_by_all_pairs_of_metadata_in_either_encoding(ann):

@@ -6,6 +6,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 
+import openai
 import pytest
 
 from app.embedded.processes import free_port
@@ -89,3 +90,15 @@ def test_storage_that_is_away_is_not_ready_and_takes_no_file(app, ann, s3, tmp_p
         assert "127.0.0.1" not in said
         status, answer = post(server, ann, pieces(1), length(1))
         assert (status, answer["error"]["type"]) == (503, "server_error")
+
+
+def test_parts_of_a_bucket_are_joined_in_their_order(server, ann, s3, bucket):
+    pieces = [bytes([number]) * (9 * MEGABYTE) for number in range(3)]
+    with openai.OpenAI(api_key=ann.secret, base_url=f"{server.url}/v1", max_retries=0) as client:
+        upload = client.uploads.create(bytes=27 * MEGABYTE, filename="a.bin", mime_type="x", purpose="assistants")
+        parts = [client.uploads.parts.create(upload.id, data=piece).id for piece in reversed(pieces)]
+        before = server.peak_memory_kb()
+        done = client.uploads.complete(upload.id, part_ids=parts[::-1])
+        assert server.peak_memory_kb() - before < 40_000
+        assert client.files.content(done.file.id).content == b"".join(pieces)
+    assert sum("/uploads/" in key for key in s3.keys(bucket)) == 3

@@ -1,5 +1,7 @@
 """Two projects: whatever one of them has is not there for the other, on every route."""
 
+import re
+
 import pytest
 
 from tests.dialects.conftest import JOBS, person, problem
@@ -12,8 +14,22 @@ __all__ = ["checkpoint", "epoch"]
 @pytest.fixture
 def things(ann):
     job = ann.job(metadata={"team": "a"})
-    return {"job": job["id"], "file": job["training_file"], "model": tuned(ann).name}
+    upload = ann.post("/v1/uploads", UPLOAD).json["id"]
+    model = tuned(ann).name
+    permission = ann.post(f"/v1/fine_tuning/checkpoints/{model}/permissions", GRANT).json["data"][0]["id"]
+    return {
+        "job": job["id"],
+        "file": job["training_file"],
+        "model": model,
+        "upload": upload,
+        "permission": permission,
+    }
 
+
+UPLOAD = {"bytes": 4, "filename": "t.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
+GRANT = {"project_ids": ["ann"]}
+PERMISSIONS = "/v1/fine_tuning/checkpoints/{model}/permissions"
+BODIES = {"/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]}, PERMISSIONS: GRANT}
 
 ROUTES = [
     ("get", JOBS + "/{job}"),
@@ -25,6 +41,12 @@ ROUTES = [
     ("get", "/v1/files/{file}"),
     ("get", "/v1/files/{file}/content"),
     ("delete", "/v1/files/{file}"),
+    ("post", "/v1/uploads/{upload}/parts"),
+    ("post", "/v1/uploads/{upload}/complete"),
+    ("post", "/v1/uploads/{upload}/cancel"),
+    ("get", PERMISSIONS),
+    ("post", PERMISSIONS),
+    ("delete", PERMISSIONS + "/{permission}"),
     ("get", "/v1/models/{model}"),
     ("get", "/v1/models/{model}/weights"),
     ("delete", "/v1/models/{model}"),
@@ -33,8 +55,9 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_anothers_thing_answers_exactly_like_one_that_never_was(ann, bob, things, method, route):
-    anothers = getattr(bob, method)(route.format(**things))
-    nothing = getattr(bob, method)(route.format(**dict.fromkeys(things, "none")))
+    body = [BODIES[route]] if method == "post" and route in BODIES else []
+    anothers = getattr(bob, method)(route.format(**things), *body)
+    nothing = getattr(bob, method)(route.format(**dict.fromkeys(things, "none")), *body)
     assert problem(anothers, 404)["code"] == problem(nothing, 404)["code"]
     told, blank = anothers.json["error"]["message"], nothing.json["error"]["message"]
     for thing in things.values():
@@ -47,7 +70,7 @@ def test_every_route_that_names_a_thing_is_tried_above(app):
     named = {
         (
             method.lower(),
-            rule.rule.replace("<path:model>", "{model}").replace("<job_id>", "{job}").replace("<file_id>", "{file}"),
+            re.sub(r"<(?:path:)?([a-z]+?)(?:_id)?>", r"{\1}", rule.rule),
         )
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}

@@ -9,12 +9,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.dialects.conftest import JOBS, form, stored
+from tests.dialects.conftest import JOBS, KIND, form, stored
 from tests.dialects.server import Server, serving
 
 MEGABYTE = 1 << 20
-HEAD, TAIL = form(b"|", "big.jsonl", "fine-tune").split(b"|")
-KIND = "multipart/form-data; boundary=b0undary"
+HEAD, TAIL = form(b"|", "big.jsonl", purpose="fine-tune").split(b"|")
 
 
 @pytest.fixture(scope="module")

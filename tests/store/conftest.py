@@ -28,7 +28,7 @@ def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def key_id(database: None) -> str:
     with transaction() as conn:
-        conn.execute("truncate job_events, checkpoints, models, jobs, files")
+        conn.execute("truncate job_events, checkpoints, models, jobs, files, upload_parts, uploads, permissions")
         return keys.adopt(conn, names.api_key()).id
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from app.blobs import Stored, storage
 from app.blobs.s3_streams import PART
+from app.core import names
 from app.core.job import File, Job, Model
 from app.core.states import Outcome
-from app.store import checkpoints, files, jobs, models
+from app.store import checkpoints, files, jobs, models, uploads
 from app.store.db import transaction
 from app.store.migrate import migrate
 from tests.settings import settings
@@ -296,3 +297,29 @@ def test_a_file_that_is_published_today_is_young_though_its_source_is_old(new_jo
     ended(claimed(new_job))
     assert swept(before=datetime.now(UTC) - sweep.GRACE) == []
     assert storage().has_tree(f"jobs/{new_job.id}/a1/model")
+
+
+def test_the_parts_of_an_upload_stay_until_it_has_ended_and_what_is_no_part_goes(key_id):
+    with transaction() as conn:
+        upload = uploads.insert(
+            conn,
+            names.upload_id(),
+            project_id=PROJECT,
+            filename="t.jsonl",
+            purpose="fine-tune",
+            size=1,
+            mime_type="text/jsonl",
+            lifetime=None,
+            open_seconds=3600,
+        )
+        part, stray = f"uploads/{upload.id}/part_a", f"uploads/{upload.id}/part_b"
+        uploads.add_part(conn, "part_a", upload_id=upload.id, size=1, path=part)
+    for key in (part, stray):
+        storage().put(key, b"x")
+    assert swept() == [stray]
+    clock.purge()
+    assert has(part) == [True]
+    with transaction() as conn:
+        uploads.cancel(conn, PROJECT, upload.id)
+    clock.purge()
+    assert has(part) == [False]

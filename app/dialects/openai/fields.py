@@ -34,6 +34,22 @@ class Limit(fields.Field[int]):
         return min(int(value), self.most)
 
 
+class Order(fields.Field[bool]):
+    """Whether the oldest item comes first: `order`, in OpenAI's two spellings."""
+
+    ASCENDING = ("asc", "ascending")
+    DESCENDING = ("desc", "descending")
+
+    def __init__(self) -> None:
+        metadata = {"type": "string", "enum": [*self.ASCENDING, *self.DESCENDING], "default": "desc"}
+        super().__init__(load_default=False, data_key="order", metadata=metadata)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> bool:
+        if value not in (*self.ASCENDING, *self.DESCENDING):
+            raise ValidationError(f"must be one of {', '.join((*self.ASCENDING, *self.DESCENDING))}.")
+        return value in self.ASCENDING
+
+
 class Kind(fields.Constant[str]):
     """The name of an object's kind, the same in every object."""
 
@@ -47,13 +63,14 @@ def one_of(*choices: str) -> validate.OneOf:
 
 
 class PageQuery(Schema):
-    """Where a page starts, and how long it is."""
+    """Where a page starts, how long it is, and in which order it goes on."""
 
     class Meta:
         unknown = EXCLUDE
 
     after = fields.String(load_default=None, metadata={"description": "The id of the last item of the page before"})
     limit = Limit(default=20, most=100)
+    ascending = Order()
 
 
 class Deleted(Schema):

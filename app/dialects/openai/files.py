@@ -9,17 +9,14 @@ from marshmallow import Schema, fields, validate
 
 from app.actions import files, reports
 from app.config import settings
-from app.core.errors import Invalid
 from app.core.job import DataReport, File
-from app.dialects import bodies
 from app.dialects.base import Blueprint, caller
-from app.dialects.openai import multipart
+from app.dialects.openai import expiry, multipart
 from app.dialects.openai.dry_run import FileReportSchema
 from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing, one_of
 
 blueprint = Blueprint("files", __name__, url_prefix="/v1/files", description="Training data and results")
 
-FORM_OVERHEAD = 1 << 20
 CHUNK = 3 << 18  # a multiple of 3, so that every chunk but the last becomes base64 without padding
 
 
@@ -32,6 +29,7 @@ class FileSchema(Schema):
     created_at = Seconds(required=True)
     filename = fields.String(required=True)
     purpose = fields.String(required=True)
+    expires_at = Seconds(allow_none=True)
     status = fields.Constant("processed", required=True, metadata={"type": "string"})
     status_details = fields.Constant(None, metadata={"type": "null"})
 
@@ -41,7 +39,6 @@ class FileQuery(PageQuery):
 
     limit = Limit(default=10_000, most=10_000)
     purpose = fields.String(load_default=None)
-    order = fields.String(load_default="desc", validate=one_of("asc", "desc"))
 
 
 class ReportQuery(Schema):
@@ -64,21 +61,11 @@ class ContentQuery(Schema):
     )
 
 
-FORM = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file", "purpose"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary"},
-                    "purpose": {"type": "string", "enum": list(files.PURPOSES)},
-                },
-            }
-        }
-    },
-}
+FORM = multipart.described(
+    "file",
+    purpose={"type": "string", "enum": list(files.PURPOSES)},
+    **expiry.FORM_FIELDS,
+)
 
 
 @blueprint.post("")
@@ -86,13 +73,15 @@ FORM = {
 @blueprint.response(200, FileSchema)
 def create() -> File:
     """Upload a file"""
-    with files.incoming(caller()) as upload:
-        form = multipart.read(request, most=upload.limit + FORM_OVERHEAD, write=upload.write, too_large=files.too_large)
-        for name, text in (*form.fields.items(), ("file", form.filename or "")):
-            bodies.refuse_unprintable(name + text, name)
-        if any(name.startswith("expires_after") for name in form.fields):
-            raise Invalid("Files of this server do not expire: leave expires_after out.", param="expires_after")
-        return files.create(caller(), upload, filename=form.filename or "", purpose=form.fields.get("purpose", ""))
+    with files.incoming(caller()) as received:
+        form = multipart.read(request, into=received, name="file")
+        return files.create(
+            caller(),
+            received,
+            filename=form.filename or "",
+            purpose=form.fields.get("purpose", ""),
+            lifetime=expiry.of_form(form.fields),
+        )
 
 
 @blueprint.get("")
@@ -105,7 +94,7 @@ def page(query: dict[str, Any]) -> dict[str, Any]:
         purpose=query["purpose"],
         after=query["after"],
         limit=query["limit"],
-        ascending=query["order"] == "asc",
+        ascending=query["ascending"],
     )
     return listing(found, wire_id=lambda file: file.id)
 

@@ -6,10 +6,11 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from marshmallow import fields
 
-from app.actions import dry_runs, jobs
+from app.actions import dry_runs, following, jobs
 from app.core.errors import Invalid
 from app.core.job import Job, NewJob
 from app.dialects.base import Blueprint, caller
+from app.dialects.openai import streaming
 from app.dialects.openai.dry_run import DryRunSchema
 from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
 from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
@@ -34,6 +35,17 @@ class CheckpointQuery(PageQuery):
     limit = Limit(default=10, most=100)
 
 
+class EventQuery(PageQuery):
+    """A page of events, or a stream of them, which goes on behind the header `Last-Event-ID`."""
+
+    stream = fields.Boolean(
+        load_default=None,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        metadata={"description": "As server-sent events; also asked for by `Accept: text/event-stream`"},
+    )
+
+
 @blueprint.post("")
 @blueprint.arguments(NewJobSchema)
 @blueprint.response(200, {"anyOf": [JobSchema, DryRunSchema]})
@@ -50,9 +62,15 @@ def create(new: NewJob) -> Response:
 def page(query: dict[str, Any]) -> dict[str, Any]:
     """List the project's fine-tuning jobs, newest first"""
     without, metadata = _metadata_filter()
-    return listing(
-        jobs.page(caller(), after=query["after"], limit=query["limit"], metadata=metadata, without_metadata=without)
+    found = jobs.page(
+        caller(),
+        after=query["after"],
+        limit=query["limit"],
+        ascending=query["ascending"],
+        metadata=metadata,
+        without_metadata=without,
     )
+    return listing(found)
 
 
 def _metadata_filter() -> tuple[bool, dict[str, str] | None]:
@@ -97,12 +115,23 @@ def resume(job_id: str) -> Job:
 
 
 @blueprint.get("/<job_id>/events")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.doc(responses={"200": {"content": {streaming.KIND: {"schema": {"type": "string"}}}}})
+@blueprint.arguments(EventQuery, location="query")
 @blueprint.response(200, list_of(EventSchema))
-def events(query: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """List a job's events, newest first"""
-    after = None if query["after"] is None else event_number(query["after"]) or 0
-    return listing(jobs.event_page(caller(), job_id, after=after, limit=query["limit"]))
+def events(query: dict[str, Any], job_id: str) -> dict[str, Any] | Response:
+    """List a job's events, newest first; or stream them from the oldest on as they happen, until the job has ended"""
+    if streaming.wished(query["stream"]):
+        last = request.headers.get("Last-Event-ID") or query["after"]
+        return streaming.response(following.listen(caller(), job_id, after=_event(last)))
+    found = jobs.event_page(
+        caller(), job_id, after=_event(query["after"]), limit=query["limit"], ascending=query["ascending"]
+    )
+    return listing(found)
+
+
+def _event(wire_id: str | None) -> int | None:
+    """The number of the event that a list goes on from; 0 is none of any job."""
+    return None if wire_id is None else event_number(wire_id) or 0
 
 
 @blueprint.get("/<job_id>/checkpoints")
@@ -110,5 +139,7 @@ def events(query: dict[str, Any], job_id: str) -> dict[str, Any]:
 @blueprint.response(200, list_of(CheckpointSchema, ends=True))
 def checkpoints(query: dict[str, Any], job_id: str) -> dict[str, Any]:
     """List a job's checkpoints, newest first; each can be used as a model"""
-    found = jobs.checkpoint_page(caller(), job_id, after=query["after"], limit=query["limit"])
+    found = jobs.checkpoint_page(
+        caller(), job_id, after=query["after"], limit=query["limit"], ascending=query["ascending"]
+    )
     return listing(found, wire_id=lambda checkpoint: checkpoint.id)

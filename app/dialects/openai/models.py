@@ -54,7 +54,7 @@ class ChatSchema(Schema):
 @blueprint.get("")
 @blueprint.response(200, ModelList)
 def page() -> dict[str, Any]:
-    """List the models that can be tuned, and the project's tuned ones"""
+    """List the models that can be tuned, and the tuned ones that the project made or may use"""
     bases, tuned = models.listed(caller())
     return {"data": [*map(_base, bases), *map(_made, tuned)]}
 
@@ -132,5 +132,5 @@ def _tuned(tuned: models.Tuned) -> dict[str, Any]:
         "base_model": tuned.job.spec["base"],
         "metrics": metrics,
         "hyperparameters": result.get("hyperparameters", {}),
-        "manifest_file": result.get("manifest_file"),
+        "manifest_file": result.get("manifest_file") if tuned.job.project_id == caller().project_id else None,
     }

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
+from app.actions.incoming import Incoming
 from app.core.errors import Invalid, TooLarge
+from app.dialects import bodies
 
+OVERHEAD = 1 << 20
 CHUNK = 256 * 1024
 BUFFER = 4 * CHUNK
 MAX_FIELD = 64 * 1024
@@ -23,23 +27,25 @@ class Form:
     filename: str | None = None
 
 
-def read(request: Request, *, most: int, write: Callable[[bytes], None], too_large: Callable[[], TooLarge]) -> Form:
-    """Read a form of at most `most` bytes, its part `file` into `write`.
+def read(request: Request, *, into: Incoming, name: str) -> Form:
+    """Read a form, its file, the part `name`, into what receives it.
 
     Raises TooLarge, and Invalid when it is no form, is cut off, or has no file or two.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data" or not boundary or not boundary.isascii():
         raise Invalid("The body must be a form, sent with 'Content-Type: multipart/form-data; boundary=…'.")
-    request.max_content_length = most
+    request.max_content_length = into.limit + OVERHEAD
     try:
-        form = _collect(_events(request, boundary), write)
+        form = _collect(_events(request, boundary), into.write, name)
     except RequestEntityTooLarge as error:
-        raise too_large() from error
+        raise into.too_large() from error
     except ValueError as error:  # what the decoder says of a form that is broken, or ends too early
         raise Invalid("The form is broken or incomplete.") from error
     if form.filename is None:
-        raise Invalid("The form has no file: send it as the part 'file', with a filename.", param="file")
+        raise Invalid(f"The form has no file: send it as the part '{name}', with a filename.", param=name)
+    for field_name, text in (*form.fields.items(), (name, form.filename)):
+        bodies.refuse_unprintable(field_name + text, field_name)
     return form
 
 
@@ -56,7 +62,7 @@ def _events(request: Request, boundary: str) -> Iterator[Event]:
             event = decoder.next_event()
 
 
-def _collect(events: Iterator[Event], write: Callable[[bytes], None]) -> Form:
+def _collect(events: Iterator[Event], write: Callable[[bytes], None], name: str) -> Form:
     form = Form()
     part: Event | None = None
     text = bytearray()
@@ -65,7 +71,7 @@ def _collect(events: Iterator[Event], write: Callable[[bytes], None]) -> Form:
             part = event
             text.clear()
             if isinstance(event, File):
-                _refuse_another(form, event)
+                _refuse_another(form, event, name)
                 form.filename = event.filename
         elif isinstance(event, Data) and isinstance(part, File):
             write(event.data)
@@ -78,6 +84,14 @@ def _collect(events: Iterator[Event], write: Callable[[bytes], None]) -> Form:
     return form
 
 
-def _refuse_another(form: Form, part: File) -> None:
-    if part.name != "file" or form.filename is not None:
-        raise Invalid("A form has one file, in the part 'file'.", param=str(part.name)[:64])
+def _refuse_another(form: Form, part: File, name: str) -> None:
+    if part.name != name or form.filename is not None:
+        raise Invalid(f"A form has one file, in the part '{name}'.", param=str(part.name)[:64])
+
+
+def described(file: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    """A form as the API's description shows it: its file's part, and the schemas of its other fields."""
+    properties = {file: {"type": "string", "format": "binary"}, **fields}
+    required = [name for name in properties if name in (file, "purpose")]
+    schema = {"type": "object", "required": required, "properties": properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

@@ -1,0 +1,59 @@
+"""Bytes on their way to storage: seen by nobody until they are kept, and gone when they are not."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app import blobs
+from app.core.errors import TooLarge, Unavailable
+
+MEGABYTE = 1 << 20
+
+
+class Incoming:
+    """Bytes that are being received, at most `limit` of them."""
+
+    def __init__(self, path: str, *, limit: int, too_large: Callable[[], TooLarge]) -> None:
+        self.path = path
+        self.limit = limit
+        self.too_large = too_large
+        self.writer = blobs.storage().writer(path)
+
+    @property
+    def size(self) -> int:
+        """Bytes received so far."""
+        return self.writer.size
+
+    def write(self, chunk: bytes) -> None:
+        """Append. Raises the error of `too_large` when there would be more than `limit`."""
+        if self.writer.size + len(chunk) > self.limit:
+            raise self.too_large()
+        self.writer.write(chunk)
+
+
+@contextmanager
+def receive(path: str, *, limit: int, too_large: Callable[[], TooLarge]) -> Iterator[Incoming]:
+    """Receive bytes; unless they are `kept` inside the block, nothing is left of them after it.
+
+    Raises Unavailable when storage refuses.
+    """
+    try:
+        incoming = Incoming(path, limit=limit, too_large=too_large)
+        try:
+            yield incoming
+        finally:
+            incoming.writer.abort()
+    except blobs.StorageError as error:
+        raise Unavailable("Storage cannot be written; please try again.") from error
+
+
+@contextmanager
+def kept(incoming: Incoming) -> Iterator[None]:
+    """Keep the bytes for the row that the block writes; when it writes none, they go again."""
+    incoming.writer.commit()
+    try:
+        yield
+    except Unavailable:
+        raise  # the row may have been committed all the same: then it must find its bytes
+    except BaseException:
+        blobs.storage().delete(incoming.path)
+        raise
