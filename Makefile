@@ -13,7 +13,7 @@ PYTHON ?= $(shell for each in python3.12 python3.11 python3; do $$each -c '$(FIT
 NEWS = ^ *Downloading .*\([0-9]{2,}(\.[0-9]+)? MB\)|^Installing collected packages
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/ready  ## the main job on free ports: train, pause, kill, recover, try; ASK='a message' FAST=1 KEEP=1
 	@.venv/bin/python -m app.embedded.demo
@@ -40,6 +40,12 @@ chaos: .venv/ready  ## walks over the protocol, then faults under load, and a ve
 	@HYPOTHESIS_EXAMPLES='$(EXAMPLES)' HAMMER_JOBS=200 .venv/bin/python -m pytest -q tests/store/test_protocol_walk.py tests/store/test_hammer.py
 	@.venv/bin/python -m tests.chaos
 
+conformance: .venv/ready  ## the official client's own tests against the application
+	@.venv/bin/python -m tests.conformance
+
+matrix: .venv/ready  ## deploy/COMPATIBILITY.md anew, from what the application does
+	@REGENERATE=1 .venv/bin/python -m pytest -q tests/compatibility
+
 .venv/ready: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'Tuneyard needs Python 3.11 or 3.12 with venv (Debian: apt install python3-venv)'; exit 1; }
 	@echo 'Setting up .venv with $(PYTHON); the first time this takes minutes'
@@ -48,4 +54,4 @@ chaos: .venv/ready  ## walks over the protocol, then faults under load, and a ve
 	  torch==2.13.0 -e '.[trainer,embedded,dev]' | { grep --line-buffered -oE '$(NEWS)' || true; }
 	@touch $@
 
-.PHONY: help demo up test check bench mutants chaos
+.PHONY: help demo up test check bench mutants chaos conformance matrix

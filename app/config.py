@@ -57,6 +57,9 @@ class Settings:
     stream_seconds: float = _setting(30.0, "after this long a stream of events ends, and its client comes back; s")
     result_files: str = _setting("base64", "result files over the API: `base64`, as OpenAI serves them, or `plain`")
     strict_status: bool = _setting(False, "show a paused job as `queued`, for clients with a closed list of states")
+    price_per_trainer_hour: float = _setting(0.0, "price of an hour of training, for estimates; 0: none")
+    price_per_million_tokens: float = _setting(0.0, "price of a million tokens, all epochs counted; 0: none")
+    currency: str = _setting("USD", "currency of these prices, in words of your choice")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
 
 

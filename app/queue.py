@@ -1,6 +1,9 @@
 """Waking workers: the only sender of Celery messages. A message is a hint; losing one costs seconds, never a job."""
 
+import json
 import logging
+import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from app.store import windows
 from app.store.db import autocommit, transaction
 
 SEND_TIMEOUT_SECONDS = 2.0
+PRESENT_SECONDS = 90
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +143,34 @@ def _send(job: Job) -> bool:
         return False
     log.info("woken for %s", queue, extra={"job_id": job.id})
     return True
+
+
+def send_report(report_id: str) -> None:
+    """Tell a worker that validates to make a data report; best effort, since whoever waits for it asks again."""
+    try:
+        _sender().send_task("report", args=[report_id], queue=TASKS[Status.VALIDATING_FILES])
+    except OperationalError as error:
+        log.warning("report not asked for: %s", error)
+
+
+def announce(trainer: str, facts: Mapping[str, Any]) -> None:
+    """Note that a worker that trains is there, with what its machine has; Redis may forget it. Never fails."""
+    name = require().redis_prefix + "trainers"
+    try:
+        _redis().hset(name, trainer, json.dumps({**facts, "seen": time.time()}))
+        _redis().expire(name, PRESENT_SECONDS)
+    except redis.RedisError as error:
+        log.warning("not announced: %s", error)
+
+
+def trainers() -> list[dict[str, Any]]:
+    """What the workers that train now have said of themselves; none when Redis does not answer."""
+    try:
+        found: dict[Any, Any] = _redis().hgetall(require().redis_prefix + "trainers")
+    except redis.RedisError:
+        return []
+    said = [json.loads(facts) for _, facts in sorted(found.items())]
+    return [facts for facts in said if facts["seen"] > time.time() - PRESENT_SECONDS]
 
 
 def revoke(job: Job) -> None:

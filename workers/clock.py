@@ -13,11 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from app import logs, queue
 from app.blobs import StorageError, storage
 from app.config import Settings, require
-from app.core.errors import Unavailable
-from app.store import checkpoints, files, leases, models, uploads, windows
+from app.core.errors import JobFailed, Unavailable
+from app.store import checkpoints, files, leases, models, reports, uploads, windows
 from app.store.db import transaction
 from workers.finalization import link_published
+from workers.reports import failure
 from workers.sweep import Sweep
+
+NOT_MADE = failure(
+    JobFailed("The files could not be looked at: the worker was lost three times in a row.", code="worker_lost")
+)
 
 log = logging.getLogger("workers.clock")
 
@@ -73,6 +78,8 @@ def purge() -> None:
     """Remove bytes that no row needs any more: files and models that are gone, resume points of ended jobs."""
     purge_uploads()
     with transaction() as conn:
+        reports.give_up(conn, NOT_MADE)
+        reports.forget(conn)
         files.expire(conn)
         dropped = checkpoints.drop_ended(conn)
         deleted_files = files.purgeable(conn)

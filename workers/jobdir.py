@@ -9,7 +9,7 @@ from app.config import settings
 from app.core import catalogue, names
 from app.core.errors import JobFailed
 from app.core.hyperparameters import BaseModel
-from app.core.job import File, Job
+from app.core.job import DataReport, File, Job, Specified
 from app.core.retention import RESUME_POINTS_KEPT
 from app.store import checkpoints, files
 from app.store.db import autocommit
@@ -18,7 +18,7 @@ ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
 """Which file of the job becomes which file of the directory."""
 
 
-def base_model(job: Job) -> BaseModel:
+def base_model(job: Specified) -> BaseModel:
     """The catalogue's entry of the job's base.
 
     Raises JobFailed when the catalogue lost it since the job was created.
@@ -38,7 +38,7 @@ def tuned_model(job: Job) -> str:
     return names.model_name(job.spec["base"], job.org_id, job.spec.get("suffix"), job.id)
 
 
-def fetch_rows(job: Job, directory: Path) -> dict[str, File]:
+def fetch_rows(job: Specified, directory: Path) -> dict[str, File]:
     """Copy the job's files into the directory; returns them by role.
 
     Raises JobFailed when the bytes of one are gone.
@@ -56,18 +56,34 @@ def fetch_rows(job: Job, directory: Path) -> dict[str, File]:
     return found
 
 
+def write_report_spec(report: DataReport, directory: Path, *, hyperparameters: dict[str, Any]) -> None:
+    """Write as much of spec.json as counting tokens needs."""
+    spec = {
+        "job_id": report.id,
+        "model": _model(base_model(report)),
+        "tuned_model": "",
+        "method": report.spec["method"],
+        "hyperparameters": hyperparameters,
+        "seed": 0,
+    }
+    (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
+
+
+def _model(base: BaseModel) -> dict[str, Any]:
+    return {
+        "name": base.name,
+        "source": base.source,
+        "revision": base.revision,
+        "context_length": base.context_length,
+    }
+
+
 def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) -> None:
     """Write spec.json; `hyperparameters` are resolved ones."""
-    base = base_model(job)
     spec = {
         "job_id": job.id,
         "attempt": job.attempt,
-        "model": {
-            "name": base.name,
-            "source": base.source,
-            "revision": base.revision,
-            "context_length": base.context_length,
-        },
+        "model": _model(base_model(job)),
         "tuned_model": tuned_model(job),
         "method": job.spec["method"],
         "hyperparameters": hyperparameters,

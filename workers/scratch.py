@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.config import settings
-from app.core.job import Job
+from app.core.job import Specified
 
 
 def _root() -> Path:
@@ -17,7 +17,7 @@ def _root() -> Path:
 
 
 @contextmanager
-def directory(job: Job) -> Iterator[Path]:
+def directory(job: Specified) -> Iterator[Path]:
     """An empty private directory for one attempt of a job."""
     path = _root() / f"{job.id}.a{job.attempt}.{socket.gethostname()}.{os.getpid()}"
     path.mkdir(parents=True, mode=0o700)

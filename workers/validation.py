@@ -1,9 +1,9 @@
 """validate: every row of both files is checked; then counts and resolved hyperparameters, or all findings at once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.dataset import TRAINING, VALIDATION, Finding, Report, RowWarning, check
 from app.core.errors import JobFailed
@@ -19,6 +19,12 @@ PARTS = {"training_file": TRAINING, "validation_file": VALIDATION}
 INSPECT_POLL_SECONDS = 0.5
 
 
+class Turn(Protocol):
+    """A worker's hold on what it checks: `go_on` raises when it is to let go."""
+
+    def go_on(self) -> None: ...
+
+
 def validate(job_id: str, *, task_id: str | None = None) -> None:
     """Validate the files of a new job, if it is free."""
     serve(job_id, Status.VALIDATING_FILES, _validate, task_id=task_id)
@@ -28,29 +34,30 @@ def _validate(lease: Lease) -> Ending:
     job = lease.job
     with scratch.directory(job) as directory:
         found = jobdir.fetch_rows(job, directory)
-        reports = _check(lease, directory, found)
+        reports = check_rows(lease, directory, found)
         counts: dict[str, Any] = {}
         if not any(report.error() for report in reports.values()):
             base = jobdir.base_model(job)
             hyperparameters = resolve(job.spec["hyperparameters"], base, rows=reports["training_file"].rows)
             jobdir.write_spec(job, directory, hyperparameters=hyperparameters.as_dict())
-            for role, counted in _inspect(lease, directory).items():
-                reports[role] = _joined(reports[role], counted)
+            for role, counted in count_tokens(lease, directory).items():
+                reports[role] = joined(reports[role], counted)
                 counts[role] = {name: counted[name] for name in ("rows", "tokens", "trained_tokens", "longest")}
             counts["hyperparameters"] = hyperparameters.as_dict()
             counts["total_steps"] = hyperparameters.total_steps(reports["training_file"].rows)
     return _ending(lease, reports, counts)
 
 
-def _check(lease: Lease, directory: Path, found: Mapping[str, File]) -> dict[str, Report]:
+def check_rows(turn: Turn, directory: Path, found: Collection[str]) -> dict[str, Report]:
+    """The reports on the files of these roles."""
     reports: dict[str, Report] = {}
     for role in found:
         with (directory / jobdir.ROLES[role]).open("rb") as file:
-            reports[role] = check(file, PARTS[role], training=reports.get("training_file"), go_on=lease.go_on)
+            reports[role] = check(file, PARTS[role], training=reports.get("training_file"), go_on=turn.go_on)
     return reports
 
 
-def _inspect(lease: Lease, directory: Path) -> dict[str, dict[str, Any]]:
+def count_tokens(turn: Turn, directory: Path) -> dict[str, dict[str, Any]]:
     """Count tokens with the model's own tokenizer, in a process of its own; returns what it said by role.
 
     Raises JobFailed when the model or its chat template cannot be used, Stopped when the stage is not wanted any more.
@@ -60,21 +67,21 @@ def _inspect(lease: Lease, directory: Path) -> dict[str, dict[str, Any]]:
     counted: dict[str, dict[str, Any]] = {}
     try:
         while not child.ended:
-            lease.go_on()
+            turn.go_on()
             for line in child.read(seconds=INSPECT_POLL_SECONDS, most=10):
                 if line["type"] == "error":
                     raise JobFailed(line["message"], code=line["code"], param=line.get("param"))
                 if line["type"] == "inspected":
                     counted[roles[line["file"]]] = line
         if child.wait() != 0:
-            lease.go_on()
+            turn.go_on()
             raise Surrendered(f"counting tokens ended with {child.wait()}: {child.last_words()}")
     finally:
         child.kill()
     return counted
 
 
-def _joined(report: Report, counted: Mapping[str, Any]) -> Report:
+def joined(report: Report, counted: Mapping[str, Any]) -> Report:
     """The report with what the tokenizer's process found."""
     cut = counted["cut"]
     warnings = [RowWarning.of("row_cut", lines=cut["lines"], count=cut["count"])] if cut["count"] else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import queue
-from app.actions.models import catalogue
+from app.actions.models import tunable
 from app.actions.pages import Page, cut
 from app.config import settings
 from app.core import names
@@ -47,18 +47,15 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
         if made is not None:
             return jobs.as_seen(made)
         _refuse_beyond_limit(conn, caller)
-        base = _base_model(new.model)
-        _refuse_unusable_file(conn, caller, new.training_file, "training_file")
-        if new.validation_file is not None:
-            _refuse_unusable_file(conn, caller, new.validation_file, "validation_file")
+        base, spec = planned(conn, caller, new)
         job = jobs.insert(
             conn,
             names.job_id(),
             project_id=caller.project_id,
             key_id=caller.key_id,
-            queue=base.queue or settings().train_queue,
+            queue=queue_of(base),
             priority=new.priority,
-            spec=_spec(new, base),
+            spec=spec,
             metadata=new.metadata,
             idem_key=sent.idempotency_key,
             idem_hash=sent.body_hash,
@@ -100,16 +97,18 @@ def _refuse_beyond_limit(conn: Connection[Row], caller: Caller) -> None:
         )
 
 
-def _base_model(name: str) -> BaseModel:
-    base = catalogue().find(name)
-    if base is None:
-        raise Invalid(
-            f"Model {name} is not available for fine-tuning or does not exist. "
-            f"Available here: {', '.join(catalogue().names())}.",
-            param="model",
-            code="model_not_available",
-        )
-    return base
+def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseModel, dict[str, Any]]:
+    """The base model of a new job, and its spec. Raises Invalid for a model or file that cannot be used."""
+    base = tunable(new.model)
+    _refuse_unusable_file(conn, caller, new.training_file, "training_file")
+    if new.validation_file is not None:
+        _refuse_unusable_file(conn, caller, new.validation_file, "validation_file")
+    return base, _spec(new, base)
+
+
+def queue_of(base: BaseModel) -> str:
+    """The queue in which the jobs of a base model wait for training."""
+    return base.queue or settings().train_queue
 
 
 def _refuse_unusable_file(conn: Connection[Row], caller: Caller, file_id: str, param: str) -> None:

@@ -20,6 +20,19 @@ def catalogue() -> catalogues.Catalogue:
     return catalogues.load(Path(settings().models_file))
 
 
+def tunable(name: str) -> BaseModel:
+    """The base model of this name. Raises Invalid."""
+    base = catalogue().find(name)
+    if base is None:
+        raise Invalid(
+            f"Model {name} is not available for fine-tuning or does not exist. "
+            f"Available here: {', '.join(catalogue().names())}.",
+            param="model",
+            code="model_not_available",
+        )
+    return base
+
+
 @dataclass(frozen=True)
 class Base:
     """A base model under the name it was asked for, which may be an alias."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.states import TERMINAL, Desired, Status
 
@@ -22,6 +22,20 @@ class NewJob:
     metadata: Mapping[str, str] | None = None
     priority: int = 0
     ignored_keys: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+class Specified(Protocol):
+    """What a worker takes up: a job, or a data report; `spec` names the files and the base model."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def spec(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,25 @@ class Place:
     running: int
     max_running: int
     slots: int
+    job_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a succeeded job took: tokens seen, seconds of training, and its trainer's most memory, where it is known."""
+
+    tokens: int
+    seconds: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What a new job of an organization would find in a queue; `job_seconds` is None before the first has ended."""
+
+    waiting_own: int
+    waiting: int
+    running: int
     job_seconds: float | None
 
 
@@ -171,6 +204,17 @@ class Part:
     bytes: int
     path: str
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A row of `reports`: `spec` is what is to be looked at, `content` what was found, None until it was."""
+
+    id: str
+    project_id: str
+    spec: dict[str, Any]
+    attempt: int
+    content: dict[str, Any] | None
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from flask import Response, request
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
-from app.actions import files
+from app.actions import files, reports
 from app.config import settings
-from app.core.job import File
+from app.core.job import DataReport, File
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai import expiry, multipart
+from app.dialects.openai.dry_run import FileReportSchema
 from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing, one_of
 
 blueprint = Blueprint("files", __name__, url_prefix="/v1/files", description="Training data and results")
@@ -38,6 +39,16 @@ class FileQuery(PageQuery):
 
     limit = Limit(default=10_000, most=10_000)
     purpose = fields.String(load_default=None)
+
+
+class ReportQuery(Schema):
+    """Whose tokens are to be counted."""
+
+    model = fields.String(
+        load_default=None,
+        validate=validate.Length(1, 256),
+        metadata={"description": "A base model; without one the rows are checked and no tokens counted"},
+    )
 
 
 class ContentQuery(Schema):
@@ -100,6 +111,14 @@ def retrieve(file_id: str) -> File:
 def delete(file_id: str) -> dict[str, Any]:
     """Delete a file; jobs that were created with it keep their data"""
     return {"id": files.delete(caller(), file_id).id, "object": "file", "deleted": True}
+
+
+@blueprint.get("/<file_id>/report")
+@blueprint.arguments(ReportQuery, location="query")
+@blueprint.response(200, FileReportSchema)
+def report(query: dict[str, Any], file_id: str) -> DataReport:
+    """Look at a training file: rows, tokens, and all that is wrong, line by line"""
+    return reports.of_file(caller(), file_id, model=query["model"])
 
 
 @blueprint.get("/<file_id>/content")

@@ -3,14 +3,15 @@
 import re
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, g, jsonify, request
 from marshmallow import fields
 
-from app.actions import following, jobs
+from app.actions import dry_runs, following, jobs
 from app.core.errors import Invalid
 from app.core.job import Job, NewJob
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai import streaming
+from app.dialects.openai.dry_run import DryRunSchema
 from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
 from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
 from app.dialects.openai.new_job import NewJobSchema, submission
@@ -50,10 +51,12 @@ class EventQuery(PageQuery):
 
 @blueprint.post("")
 @blueprint.arguments(NewJobSchema)
-@blueprint.response(200, JobSchema)
-def create(new: NewJob) -> Job:
-    """Create a fine-tuning job"""
-    return jobs.create(caller(), new, submission(request.headers, g.body))
+@blueprint.response(200, {"anyOf": [JobSchema, DryRunSchema]})
+def create(new: NewJob) -> Response:
+    """Create a fine-tuning job; with `dry_run` create none, and answer what it would be"""
+    if new.dry_run:
+        return jsonify(DryRunSchema().dump(dry_runs.make(caller(), new)))
+    return jsonify(JobSchema().dump(jobs.create(caller(), new, submission(request.headers, g.body))))
 
 
 @blueprint.get("")

@@ -77,6 +77,12 @@ class NewJobSchema(Schema):
         validate=validate.Range(-MAX_PRIORITY, MAX_PRIORITY),
         metadata={"description": "Among the organization's jobs: each point counts as an hour of waiting"},
     )
+    dry_run = fields.Boolean(
+        allow_none=True,
+        truthy={True},
+        falsy={False},
+        metadata={"description": "Answer what the job would be, and create nothing"},
+    )
     integrations = fields.List(
         fields.Dict(),
         allow_none=True,
@@ -102,6 +108,7 @@ class NewJobSchema(Schema):
             hyperparameters={name: value for name, value in chosen.items() if value is not None},
             metadata=body.get("metadata"),
             priority=body.get("priority") or 0,
+            dry_run=bool(body.get("dry_run")),
             ignored_keys=tuple(_unknown_keys(original)),
         )
 

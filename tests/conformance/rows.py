@@ -1,0 +1,126 @@
+"""The objects that the official client's tests name, put back through the store; the product knows none of them."""
+
+from datetime import UTC, datetime
+
+from app.blobs import storage
+from app.core.job import Checkpoint, File, Job, Key, Model, NewEvent
+from app.core.states import Outcome
+from app.store import checkpoints, events, files, jobs, keys, leases, models
+from app.store.db import Connection, Row, transaction
+
+KEY = "My API Key"
+BASE = "tiny"
+ALIASES = ("gpt-4o-mini", "gpt-6-astra")
+FILES = {"file-abc123": "fine-tune", "file_id": "fine-tune-results"}
+JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"
+DONE_JOB = "ftjob-done"
+TUNED_MODEL = "ft:gpt-4o-mini:acemeco:suffix:abc123"
+CHECKPOINT = "ft:gpt-4o-mini-2024-07-18:org:weather:B7R9VjQd"
+CONTENT = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 10
+METRICS = {"step": 8, "total_steps": 16, "train_loss": 1.5, "valid_loss": 1.75}
+CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
+
+
+def put_back() -> None:
+    """Make the objects as they were before the first request, and forget everything else but keys."""
+    with transaction() as conn:
+        conn.execute("truncate files, jobs cascade")
+        key = keys.with_secret(conn, KEY) or _make_key(conn)
+        for file_id, purpose in FILES.items():
+            files.insert(conn, _file(key, file_id, purpose))
+        _make_paused_job(conn, key)
+        _make_tuned_model(conn, key)
+
+
+def store_contents() -> None:
+    """Put the bytes of the files into storage, where no request changes them."""
+    for file_id in FILES:
+        storage().put(f"files/{file_id}", CONTENT)
+
+
+def _make_key(conn: Connection[Row]) -> Key:
+    """The suite's strict client has a closed list of states, as the switch on a key says."""
+    scopes = keys.OWNER_SCOPES
+    return keys.create(conn, KEY, project_id="default", org_id="default", name="suite", scopes=scopes, strict=True)
+
+
+def _file(key: Key, file_id: str, purpose: str) -> File:
+    return File(
+        id=file_id,
+        project_id=key.project_id,
+        filename="rows.jsonl",
+        purpose=purpose,
+        bytes=len(CONTENT),
+        sha256="0" * 64,
+        path=f"files/{file_id}",
+        created_at=datetime.now(UTC),
+    )
+
+
+def _make_job(conn: Connection[Row], key: Key, job_id: str) -> Job:
+    """A job that trains, with a metrics event and a checkpoint."""
+    new = jobs.insert(
+        conn,
+        job_id,
+        project_id=key.project_id,
+        key_id=key.id,
+        queue="train",
+        spec={
+            "model": ALIASES[0],
+            "base": BASE,
+            "training_file": "file-abc123",
+            "validation_file": "file-abc123",
+            "suffix": "weather",
+            "seed": 42,
+            "method": "supervised",
+            "hyperparameters": {},
+        },
+        metadata={"foo": "string"},
+        idem_key=None,
+        idem_hash=job_id,
+    )
+    queued = leases.finish(conn, _claimed(conn, new), Outcome.DONE, result={"hyperparameters": CHOSEN})
+    running = _claimed(conn, queued)
+    told = NewEvent("Step 8/16: training loss=1.50, validation loss=1.75", type="metrics", data=METRICS)
+    events.append(conn, running, [told], seq=1)
+    return running
+
+
+def _claimed(conn: Connection[Row], job: Job) -> Job:
+    held = leases.claim(conn, job.id, ready=job.status, owner="suite", lease_seconds=3600)
+    assert held is not None
+    return held
+
+
+def _make_paused_job(conn: Connection[Row], key: Key) -> None:
+    """It can be paused, resumed and cancelled, and its two checkpoints go by the names of the suite's."""
+    running = _make_job(conn, key, JOB)
+    for step, name in ((4, JOB), (8, CHECKPOINT)):
+        checkpoints.record(conn, running, _checkpoint(running, step, name))
+    jobs.request_pause(conn, key.project_id, JOB)
+    leases.finish(conn, running, Outcome.STOPPED, progress=METRICS)
+
+
+def _checkpoint(job: Job, step: int, name: str) -> Checkpoint:
+    return Checkpoint(
+        id=f"ftckpt_{step}",
+        job_id=job.id,
+        attempt=job.attempt,
+        step=step,
+        kind="epoch",
+        name=name,
+        path=f"jobs/{job.id}/step-{step}",
+        best=False,
+        metrics=METRICS,
+        created_at=job.created_at,
+    )
+
+
+def _make_tuned_model(conn: Connection[Row], key: Key) -> None:
+    trained = leases.finish(conn, _make_job(conn, key, DONE_JOB), Outcome.DONE)
+    made = {"fine_tuned_model": TUNED_MODEL, "trained_tokens": 5768, "result_files": ["file_id"]}
+    done = leases.finish(conn, _claimed(conn, trained), Outcome.DONE, result=made)
+    model = Model(
+        TUNED_MODEL, done.project_id, done.org_id, done.id, BASE, f"jobs/{done.id}/model", {}, done.created_at
+    )
+    models.insert(conn, model)
