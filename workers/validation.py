@@ -32,13 +32,14 @@ def _validate(lease: Lease) -> Ending:
         counts: dict[str, Any] = {}
         if not any(report.error() for report in reports.values()):
             base = jobdir.base_model(job)
-            hyperparameters = resolve(job.spec["hyperparameters"], base, rows=reports["training_file"].rows)
+            rows = reports["training_file"].rows
+            hyperparameters = resolve(job.spec["hyperparameters"], base, method=job.spec["method"], rows=rows)
             jobdir.write_spec(job, directory, hyperparameters=hyperparameters.as_dict())
             for role, counted in _inspect(lease, directory).items():
                 reports[role] = _joined(reports[role], counted)
                 counts[role] = {name: counted[name] for name in ("rows", "tokens", "trained_tokens", "longest")}
             counts["hyperparameters"] = hyperparameters.as_dict()
-            counts["total_steps"] = hyperparameters.total_steps(reports["training_file"].rows)
+            counts["total_steps"] = hyperparameters.total_steps(rows)
     return _ending(lease, reports, counts)
 
 
@@ -47,7 +48,8 @@ def _check(lease: Lease, directory: Path, found: Mapping[str, File]) -> dict[str
     for role in found:
         lease.go_on()
         with (directory / jobdir.ROLES[role]).open("rb") as file:
-            reports[role] = check(file, PARTS[role], training=reports.get("training_file"))
+            method = lease.job.spec["method"]
+            reports[role] = check(file, PARTS[role], method=method, training=reports.get("training_file"))
     return reports
 
 

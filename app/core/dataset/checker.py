@@ -1,10 +1,10 @@
 """Reads a training or validation file once, line by line, and reports all that is wrong with it."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from app.core.dataset import lines, supervised, values
+from app.core.dataset import lines, preferences, supervised, values
 from app.core.dataset.lines import BadLine
 from app.core.dataset.notes import Notes
 from app.core.dataset.report import TRAINING, Part, Report
@@ -12,13 +12,22 @@ from app.core.dataset.report import TRAINING, Part, Report
 MAX_COMPARED_ROWS = 2_000_000  # about 100 bytes of memory each
 
 
-def check(file: BinaryIO, part: Part = TRAINING, *, training: Report | None = None) -> Report:
-    """Check every row of a file for method supervised.
+ROWS: dict[str, Callable[[object, Notes], str | None]] = {
+    "supervised": supervised.check_row,
+    "dpo": preferences.check_row,
+}
+"""What checks a row and tells its format, by method."""
+
+
+def check(
+    file: BinaryIO, part: Part = TRAINING, *, method: str = "supervised", training: Report | None = None
+) -> Report:
+    """Check every row of a file for the method, one of ROWS.
 
     Takes one line into memory at a time, and a digest of each row. With the report on the training file, rows of the
     validation file that stand there too are warned of. Whatever the bytes are, they end in a report, never in an error.
     """
-    scan = _Scan(training.digests if training is not None else frozenset())
+    scan = _Scan(training.digests if training is not None else frozenset(), ROWS[method])
     size_bytes = 0
     for number, raw, size in lines.read(file):
         size_bytes += size
@@ -42,6 +51,7 @@ class _Scan:
     """What is known about a file so far."""
 
     training_digests: Set[bytes]
+    check_row: Callable[[object, Notes], str | None]
     notes: Notes = field(default_factory=Notes)
     digests: set[bytes] = field(default_factory=set)
     format: str | None = None
@@ -59,7 +69,7 @@ class _Scan:
         except BadLine as bad:
             notes.add(bad.path, bad.code, found=bad.found, expected=bad.expected, fix=bad.fix)
             return
-        self._check_format(supervised.check_row(row, notes))
+        self._check_format(self.check_row(row, notes))
         self._compare(values.digest(row))
 
     def _note_gap(self, number: int) -> None:
