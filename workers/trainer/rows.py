@@ -14,7 +14,13 @@ from workers.trainer.chats import Chat, Completion, Finding
 from workers.trainer.failures import Failure
 
 _RENDER_ROWS = 500  # rows tokenized in one call
-_TELL_APART = "Remove the row, or mend one of the answers."
+_SAME = Finding(
+    "$",
+    "equal_outputs",
+    "the same text for both answers",
+    "answers that differ",
+    "Mend one of them, or remove the row.",
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,7 @@ def _rendered(
     if bad := [document for document in documents if document.findings]:
         return bad[:1]
     if len(documents) > 1 and len({document.text for document in documents if isinstance(document, Rendered)}) == 1:
-        same = Finding("$", "equal_outputs", "the same text for both answers", "two answers that differ", _TELL_APART)
-        return [Rendered(number, "", (), (same,))]
+        return [Rendered(number, "", (), (_SAME,))]
     return documents
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from workers.trainer.failures import Failure
 
-METHODS = ("supervised", "dpo")
+METHODS = {"supervised": 1, "dpo": 2}  # documents that a row is: for dpo the preferred answer's, then the other's
 TRAINING_TYPES = ("lora", "full")
 SCHEDULERS = ("cosine", "linear", "constant")
 
@@ -54,8 +54,8 @@ class Spec:
 
     @property
     def per_row(self) -> int:
-        """Documents that a row is: for dpo the preferred answer's and the other's."""
-        return 2 if self.method == "dpo" else 1
+        """Documents that a row is."""
+        return METHODS[self.method]
 
     @property
     def max_length(self) -> int:

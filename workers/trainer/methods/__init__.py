@@ -10,5 +10,7 @@ __all__ = ["Dpo", "Supervised", "of"]
 
 def of(spec: Spec) -> Method:
     """The method that the job asks for."""
-    beta = spec.hyperparameters.beta
-    return Dpo(beta) if spec.method == "dpo" and beta is not None else Supervised()
+    if spec.method == "supervised":
+        return Supervised()
+    assert spec.hyperparameters.beta is not None  # the spec was read so
+    return Dpo(spec.hyperparameters.beta)
