@@ -7,7 +7,7 @@ from pathlib import Path
 from app.config import Settings
 from app.core.hyperparameters import LIMITS
 from app.core.states import diagram
-from app.dialects.openai.hyperparameters import HyperparametersSchema
+from app.dialects.openai.hyperparameters import PreferenceHyperparametersSchema
 from workers.backends.child import ALLOWED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ def test_the_diagram_is_the_one_of_the_table_of_moves():
 
 
 def test_every_hyperparameter_is_explained_under_its_wire_name():
-    wire = {field.data_key or name for name, field in HyperparametersSchema().fields.items()}
+    wire = {field.data_key or name for name, field in PreferenceHyperparametersSchema().fields.items()}
     explained = set(re.findall(r"^\| `([a-z_]+)` \|", README, flags=re.MULTILINE))
     assert len(wire) == len(LIMITS)
     assert wire <= explained

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.blobs import StorageError, storage
@@ -28,6 +28,16 @@ RESULT_COLUMNS = {
     "learning_rate": "learning_rate",
 }
 """Column of the result file, and the metric it shows; the first five are the documented ones."""
+
+PREFERENCE_COLUMNS = RESULT_COLUMNS | {
+    "train_accuracy": "train_preference_accuracy",
+    "valid_preference_accuracy": "valid_preference_accuracy",
+    "full_valid_preference_accuracy": "full_valid_preference_accuracy",
+    "train_reward_margin": "train_reward_margin",
+    "valid_reward_margin": "valid_reward_margin",
+    "full_valid_reward_margin": "full_valid_reward_margin",
+}
+"""Those of method dpo: its accuracy is the share of pairs whose preferred answer wins, token accuracy stays blank."""
 
 
 log = logging.getLogger(__name__)
@@ -60,8 +70,9 @@ def _finalize(lease: Lease) -> Ending:
         "metrics": job.result["metrics"],
         **job.result["manifest"],
     }
+    table = result_csv(steps, PREFERENCE_COLUMNS if job.spec["method"] == "dpo" else RESULT_COLUMNS)
     made = {
-        "result_file": stored_file(job, "step_metrics.csv", f"{root}/step_metrics.csv", result_csv(steps)),
+        "result_file": stored_file(job, "step_metrics.csv", f"{root}/step_metrics.csv", table),
         "manifest_file": stored_file(
             job, "manifest.json", f"{root}/manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode()
         ),
@@ -101,14 +112,14 @@ def _answers_event(job: Job, file_id: str) -> NewEvent:
     return NewEvent(message, data={**answers, "answers_file": file_id}, once="answers")
 
 
-def result_csv(steps: Iterable[Event]) -> bytes:
+def result_csv(steps: Iterable[Event], columns: Mapping[str, str]) -> bytes:
     """The result file: one row a step, blank where a step has no such metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
+    writer.writerow(columns)
     for event in steps:
         values = event.data or {}
-        writer.writerow([values.get(metric, "") for metric in RESULT_COLUMNS.values()])
+        writer.writerow([values.get(metric, "") for metric in columns.values()])
     return text.getvalue().encode()
 
 

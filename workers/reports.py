@@ -68,7 +68,7 @@ def _content(report: DataReport, turn: Turn) -> dict[str, Any]:
     try:
         with scratch.directory(report) as directory:
             found = jobdir.fetch_rows(report, directory)
-            checked = check_rows(turn, directory, found)
+            checked = check_rows(turn, directory, found, method=report.spec["method"])
             usable = not any(each.error() for each in checked.values())
             counts = _counts(report, turn, directory, checked) if usable and report.spec["base"] else {}
     except JobFailed as error:
@@ -80,7 +80,9 @@ def _content(report: DataReport, turn: Turn) -> dict[str, Any]:
 def _counts(report: DataReport, turn: Turn, directory: Path, checked: dict[str, Report]) -> dict[str, dict[str, Any]]:
     """Tokens by role; what the tokenizer's process found joins the reports."""
     asked = report.spec["hyperparameters"]
-    hyperparameters = resolve(asked, jobdir.base_model(report), rows=checked["training_file"].rows)
+    hyperparameters = resolve(
+        asked, jobdir.base_model(report), method=report.spec["method"], rows=checked["training_file"].rows
+    )
     jobdir.write_report_spec(report, directory, hyperparameters=hyperparameters.as_dict())
     counts = {}
     for role, counted in count_tokens(turn, directory).items():

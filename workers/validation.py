@@ -34,26 +34,29 @@ def _validate(lease: Lease) -> Ending:
     job = lease.job
     with scratch.directory(job) as directory:
         found = jobdir.fetch_rows(job, directory)
-        reports = check_rows(lease, directory, found)
+        reports = check_rows(lease, directory, found, method=job.spec["method"])
         counts: dict[str, Any] = {}
         if not any(report.error() for report in reports.values()):
             base = jobdir.base_model(job)
-            hyperparameters = resolve(job.spec["hyperparameters"], base, rows=reports["training_file"].rows)
+            rows = reports["training_file"].rows
+            hyperparameters = resolve(job.spec["hyperparameters"], base, method=job.spec["method"], rows=rows)
             jobdir.write_spec(job, directory, hyperparameters=hyperparameters.as_dict())
             for role, counted in count_tokens(lease, directory).items():
                 reports[role] = joined(reports[role], counted)
                 counts[role] = {name: counted[name] for name in ("rows", "tokens", "trained_tokens", "longest")}
             counts["hyperparameters"] = hyperparameters.as_dict()
-            counts["total_steps"] = hyperparameters.total_steps(reports["training_file"].rows)
+            counts["total_steps"] = hyperparameters.total_steps(rows)
     return _ending(lease, reports, counts)
 
 
-def check_rows(turn: Turn, directory: Path, found: Collection[str]) -> dict[str, Report]:
-    """The reports on the files of these roles."""
+def check_rows(turn: Turn, directory: Path, found: Collection[str], *, method: str) -> dict[str, Report]:
+    """The reports on the files of these roles, whose rows are for the method."""
     reports: dict[str, Report] = {}
     for role in found:
         with (directory / jobdir.ROLES[role]).open("rb") as file:
-            reports[role] = check(file, PARTS[role], training=reports.get("training_file"), go_on=turn.go_on)
+            reports[role] = check(
+                file, PARTS[role], method=method, training=reports.get("training_file"), go_on=turn.go_on
+            )
     return reports
 
 

@@ -3,14 +3,20 @@
 from app.core.job import Job, NewEvent
 from workers.backends.base import Line
 
-LOSSES = {"train_loss": "training loss", "valid_loss": "validation loss", "full_valid_loss": "full validation loss"}
+SHOWN = {
+    "train_loss": "training loss",
+    "valid_loss": "validation loss",
+    "full_valid_loss": "full validation loss",
+    "train_preference_accuracy": "preferred",
+    "train_reward_margin": "reward margin",
+}
 
 
 def metrics_event(line: Line) -> NewEvent:
     """The event of one step, worded as OpenAI words it; a step is told once in the life of a job."""
-    losses = ", ".join(f"{words}={line[name]:.2f}" for name, words in LOSSES.items() if line.get(name) is not None)
+    shown = ", ".join(f"{words}={line[name]:.2f}" for name, words in SHOWN.items() if line.get(name) is not None)
     values = {name: value for name, value in line.items() if name != "type" and value is not None}
-    message = f"Step {line['step']}/{line['total_steps']}: {losses}"
+    message = f"Step {line['step']}/{line['total_steps']}: {shown}"
     return NewEvent(message, type="metrics", data=values, once=f"step:{line['step']}")
 
 

@@ -86,7 +86,7 @@ def _counted(spec: dict[str, Any], base: BaseModel, report: DataReport) -> tuple
     if report.content is None or report.content["error"]:
         return None, None
     training = report.content["files"][0]
-    chosen = resolve(spec["hyperparameters"], base, rows=training["rows"])
+    chosen = resolve(spec["hyperparameters"], base, method=spec["method"], rows=training["rows"])
     return chosen, chosen.epochs * training["tokens"]
 
 

@@ -52,6 +52,7 @@ LIMITS: dict[str, Limit] = {
     "max_grad_norm": Limit(float, high=1000, above=0, text="a number above 0, at most 1000"),
     "max_length": Limit(int, 8, 1_048_576, text="an integer from 8 to the model's context length"),
     "eval_steps": Limit(int, 0, 1_000_000, text="an integer from 0 (only at the end of an epoch)"),
+    "beta": Limit(float, high=2, above=0, text="a number above 0, at most 2"),
 }
 
 
@@ -90,17 +91,22 @@ class Hyperparameters:
     max_grad_norm: float
     max_length: int
     eval_steps: int
+    beta: float | None = None  # of method dpo
 
     def total_steps(self, rows: int) -> int:
         """Optimizer steps of the whole run over `rows` training rows."""
         return self.epochs * math.ceil(rows / self.batch_size)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
+        """The fields as JSON values, without what the method has no use for."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def resolve(asked: Mapping[str, Any], base: BaseModel, *, rows: int) -> Hyperparameters:
+MULTIPLIERS = {"dpo": 0.1}
+"""What the learning rate's multiplier is by itself, where it is not 1: preferences move a model faster."""
+
+
+def resolve(asked: Mapping[str, Any], base: BaseModel, *, method: str, rows: int) -> Hyperparameters:
     """Turn what was asked, `auto` and absences included, into the numbers that a run over `rows` rows uses.
 
     Epochs: about 2,000 row visits for small files, between 1 and 6. Batch size: about 40 steps an epoch, 1 to 16.
@@ -109,7 +115,7 @@ def resolve(asked: Mapping[str, Any], base: BaseModel, *, rows: int) -> Hyperpar
     training_type = given.get("training_type", base.training_type)
     epochs = int(given.get("epochs", min(6, max(1, round(2000 / rows)))))
     batch_size = int(given.get("batch_size", min(16, max(1, round(rows / 40)))))
-    multiplier = float(given.get("learning_rate_multiplier", 1.0))
+    multiplier = float(given.get("learning_rate_multiplier", MULTIPLIERS.get(method, 1.0)))
     steps = epochs * math.ceil(rows / batch_size)
     rank = int(given.get("lora_rank", 16))
     return Hyperparameters(
@@ -128,4 +134,5 @@ def resolve(asked: Mapping[str, Any], base: BaseModel, *, rows: int) -> Hyperpar
         max_grad_norm=float(given.get("max_grad_norm", 1.0)),
         max_length=min(int(given.get("max_length", base.context_length)), base.context_length),
         eval_steps=int(given.get("eval_steps", 0)),
+        beta=float(given.get("beta", 0.1)) if method == "dpo" else None,
     )

@@ -161,7 +161,7 @@ def _setting_up(job: Path, setting: Setting) -> tuple[Any, Any, Any, dict[str, A
     torch.manual_seed(3)
     base = Base("bench", str(job / "model"))
     template = templates.load(base)
-    encoded = list(rows.encode_file(job / "train.jsonl", template, max_length=512))
+    encoded = list(rows.encode_file(job / "train.jsonl", template, method="supervised", max_length=512))
     settings = Hyperparameters(1, 8, LEARNING_RATE, training_type=setting.training_type, scheduler="constant")
     return template, encoded, models.load(base, settings, environment=environment, weights=None), environment
 
@@ -170,13 +170,14 @@ def child_tuneyard(job: Path, setting: Setting, profile: Profile) -> dict[str, A
     from workers.trainer import batches, engine
     from workers.trainer import environment as environments
     from workers.trainer import model as models
+    from workers.trainer.methods import Supervised
 
     _, encoded, model, environment = _setting_up(job, setting)
     environments.apply(environment, seed=3)
     assert models.supports_documents(model)
     rows = batches.gather(encoded)
     optimizer = engine.optimizer(models.trainable(model), weight_decay=0.0)
-    stepper = engine.Engine(model, optimizer, environment, 1.0)
+    stepper = engine.Engine(model, optimizer, environment, 1.0, Supervised())
     watch = Stopwatch(encoded, profile.batch_size)
     losses = []
     for step in range(profile.steps):

@@ -5,6 +5,7 @@ import io
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,15 @@ FULL_ROW = {
     "functions": [{"name": "look"}],
     "parallel_tool_calls": True,
 }
+FULL_PAIR = {
+    "input": {name: FULL_ROW[name] for name in ("messages", "tools", "parallel_tool_calls")},
+    "preferred_output": [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "content": "4", "tool_call_id": "1"},
+        {"role": "assistant", "content": [{"type": "text", "text": "Four."}], "name": "bot"},
+    ],
+    "non_preferred_output": [{"role": "assistant", "refusal": "No."}],
+}
 KEYS = st.sampled_from(
     ["messages", "role", "content", "weight", "type", "text", "prompt", "completion", "\0", "\ud800"]
 )
@@ -44,17 +54,17 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key in keys for place in [(value, key), *places(value[key])]]
 
 
-def spoiled(number: int, value: object) -> Any:
-    """FULL_ROW with another value in one of its places."""
-    row = copy.deepcopy(FULL_ROW)
+def spoiled(good: dict[str, Any], number: int, value: object) -> Any:
+    """The row with another value in one of its places."""
+    row = copy.deepcopy(good)
     inside = places(row)
     container, key = inside[number % len(inside)]
     container[key] = value
     return row
 
 
-def assert_report_can_be_stored(content: bytes) -> None:
-    report = dataset.check(io.BytesIO(content))
+def assert_report_can_be_stored(content: bytes, method: str = "supervised") -> None:
+    report = dataset.check(io.BytesIO(content), method=method)
     text = json.dumps(report.as_dict(), ensure_ascii=False, allow_nan=False)
     text.encode()
     assert "\\u0000" not in text.replace("\\\\", "")
@@ -62,8 +72,9 @@ def assert_report_can_be_stored(content: bytes) -> None:
     assert len(report.findings) == min(report.finding_count, dataset.LISTED)
 
 
-def test_the_row_that_is_spoiled_below_is_good():
-    assert dataset.check(io.BytesIO(json.dumps(FULL_ROW).encode())).findings == ()
+@pytest.mark.parametrize(("row", "method"), [(FULL_ROW, "supervised"), (FULL_PAIR, "dpo")])
+def test_the_row_that_is_spoiled_below_is_good(row, method):
+    assert dataset.check(io.BytesIO(json.dumps(row).encode()), method=method).findings == ()
 
 
 @unhurried
@@ -87,7 +98,13 @@ def test_no_json_values_raise(rows):
 @unhurried
 @given(st.integers(min_value=0), VALUES)
 def test_no_value_in_any_place_of_a_row_raises(number, value):
-    assert_report_can_be_stored(json.dumps(spoiled(number, value)).encode())
+    assert_report_can_be_stored(json.dumps(spoiled(FULL_ROW, number, value)).encode())
+
+
+@unhurried
+@given(st.integers(min_value=0), VALUES)
+def test_no_value_in_any_place_of_a_pair_raises(number, value):
+    assert_report_can_be_stored(json.dumps(spoiled(FULL_PAIR, number, value)).encode(), "dpo")
 
 
 @unhurried

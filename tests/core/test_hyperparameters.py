@@ -20,8 +20,8 @@ BASE = BaseModel(
 )
 
 
-def resolved(rows: int = 100, **asked: object) -> Hyperparameters:
-    return resolve(asked, BASE, rows=rows)
+def resolved(rows: int = 100, method: str = "supervised", **asked: object) -> Hyperparameters:
+    return resolve(asked, BASE, method=method, rows=rows)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ def resolved(rows: int = 100, **asked: object) -> Hyperparameters:
         ("lora_targets", ["q_proj"]),
         ("scheduler", "linear"),
         ("warmup_steps", 0),
+        ("beta", 2),
+        ("beta", 0.01),
     ],
 )
 def test_a_value_within_its_limit_is_taken(name, value):
@@ -57,6 +59,8 @@ def test_a_value_within_its_limit_is_taken(name, value):
         ("epochs", 10**400),
         ("learning_rate", math.inf),
         ("training_type", "qlora"),
+        ("beta", 0),
+        ("beta", 2.1),
         ("lora_targets", []),
         ("lora_targets", "q_proj"),
         ("lora_targets", ["a\nb"]),
@@ -91,9 +95,22 @@ def test_rows_are_never_longer_than_the_models_context():
     assert resolved(max_length=4096).max_length == 512
 
 
+def test_preferences_are_learned_at_a_tenth_of_the_rate_unless_told_otherwise():
+    assert resolved(method="dpo").learning_rate == pytest.approx(0.001)
+    assert resolved(method="dpo", learning_rate_multiplier=1).learning_rate == pytest.approx(0.01)
+    assert resolved(method="dpo", learning_rate=0.5).learning_rate == 0.5
+
+
+def test_only_preference_training_has_a_beta():
+    assert resolved(method="dpo").as_dict()["beta"] == resolved(method="dpo", beta="auto").beta == 0.1
+    assert resolved(method="dpo", beta=0.3).beta == 0.3
+    assert "beta" not in resolved(beta=0.3).as_dict()
+
+
+@pytest.mark.parametrize("method", ["supervised", "dpo"])
 @pytest.mark.parametrize("rows", [1, 9, 40, 600, 10_000_000])
-def test_auto_is_a_legal_value_for_any_number_of_rows(rows):
-    found = resolved(rows)
+def test_auto_is_a_legal_value_for_any_number_of_rows(rows, method):
+    found = resolved(rows, method)
     assert all(LIMITS[name].accepts(value) for name, value in found.as_dict().items())
 
 

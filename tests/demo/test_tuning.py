@@ -47,7 +47,7 @@ def hyperparameters(task: Path) -> Hyperparameters:
     base = catalogue.load(CATALOGUE).find(BASE_MODEL)
     assert base is not None
     rows = len((task / "train.jsonl").read_text("utf-8").splitlines())
-    return resolve(HYPERPARAMETERS, base, rows=rows)
+    return resolve(HYPERPARAMETERS, base, method="supervised", rows=rows)
 
 
 def trainer(*arguments: str, stdin: str) -> str:

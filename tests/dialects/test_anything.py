@@ -10,8 +10,19 @@ from hypothesis import strategies as some
 from app.dialects.openai.hyperparameters import WIRE_NAMES
 from tests.dialects.conftest import JOBS, problem
 
-NAMES = ["model", "training_file", "suffix", "seed", "metadata", "method", "hyperparameters", "type", "supervised"]
-TEXTS = some.text(max_size=20) | some.sampled_from(["tiny/base", "auto", "supervised", "\0", "x" * 70])
+NAMES = [
+    "model",
+    "training_file",
+    "suffix",
+    "seed",
+    "metadata",
+    "method",
+    "hyperparameters",
+    "type",
+    "supervised",
+    "dpo",
+]
+TEXTS = some.text(max_size=20) | some.sampled_from(["tiny/base", "auto", "supervised", "dpo", "\0", "x" * 70])
 SCALARS = some.none() | some.booleans() | some.integers() | some.floats() | TEXTS
 KEYS = some.sampled_from([*NAMES, *WIRE_NAMES, "integrations", "validation_file"]) | some.text(max_size=5)
 VALUES = some.recursive(

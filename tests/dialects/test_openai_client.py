@@ -82,6 +82,17 @@ def test_a_job_is_made_with_a_method_or_with_the_old_hyperparameters(client, fil
     assert old.model == "gpt-4o-mini"
 
 
+def test_a_job_learns_from_preferences(client, file):
+    job = client.fine_tuning.jobs.create(
+        model="tiny/base",
+        training_file=file,
+        method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.1, "n_epochs": "auto"}}},
+    )
+    shown = client.fine_tuning.jobs.retrieve(job.id).method
+    assert (shown.type, shown.supervised) == ("dpo", None)
+    assert (shown.dpo.hyperparameters.beta, shown.dpo.hyperparameters.n_epochs) == (0.1, "auto")
+
+
 def test_jobs_are_walked_through_page_by_page_and_filtered(client, file):
     made = [
         client.fine_tuning.jobs.create(model="tiny/base", training_file=file, metadata={"n": str(n % 2)}).id

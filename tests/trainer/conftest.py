@@ -78,6 +78,13 @@ def chat(place: int, **extra: Any) -> dict[str, Any]:
     }
 
 
+def preference(place: int) -> dict[str, Any]:
+    """The row of `chat`, with another answer that is not preferred."""
+    *asked, answer = chat(place)["messages"]
+    worse = {"role": "assistant", "content": f"{WORDS[3 + place % 5]} {WORDS[place % 11]}"}
+    return {"input": {"messages": asked}, "preferred_output": [answer], "non_preferred_output": [worse]}
+
+
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
@@ -101,6 +108,20 @@ def write_job(directory: Path, base: Path, *, rows: int = 24, valid: int = 6, **
     }  # fmt: skip
     for name, value in changes.items():
         (hyperparameters if name in hyperparameters else spec)[name] = value
+    (directory / "spec.json").write_text(json.dumps(spec), "utf-8")
+    return directory
+
+
+def write_preferences(
+    directory: Path, base: Path, *, rows: int = 24, valid: int = 6, beta: float = 0.1, **changes: Any
+) -> Path:
+    """The job of `write_job` with preference rows, for method dpo."""
+    write_job(directory, base, rows=0, valid=0, method="dpo", **changes)
+    write_rows(directory / "train.jsonl", [preference(place) for place in range(rows)])
+    if valid:
+        write_rows(directory / "valid.jsonl", [preference(place) for place in range(100, 100 + valid)])
+    spec = json.loads((directory / "spec.json").read_text("utf-8"))
+    spec["hyperparameters"]["beta"] = beta
     (directory / "spec.json").write_text(json.dumps(spec), "utf-8")
     return directory
 

@@ -6,6 +6,7 @@ import torch
 
 from workers.trainer import batches, engine, packing
 from workers.trainer import model as models
+from workers.trainer.methods import Supervised
 from workers.trainer.rows import Encoded
 
 ENVIRONMENT = {"device": "cpu", "dtype": "float32", "threads": 1, "pack_tokens": 64, "packing": True}
@@ -36,7 +37,9 @@ def stepper(model, **changes):
     environment = {**ENVIRONMENT, **changes}
     if environment["packing"]:
         assert models.supports_documents(model)
-    return engine.Engine(model, engine.optimizer(models.trainable(model), weight_decay=0.0), environment, 0.0)
+    return engine.Engine(
+        model, engine.optimizer(models.trainable(model), weight_decay=0.0), environment, 0.0, Supervised()
+    )
 
 
 def reference(model, rows):
@@ -142,8 +145,10 @@ def test_the_gradient_is_clipped_to_the_norm_asked_for():
     model, rows = build("llama"), rows_of(20, 30)
     model_clipped = build("llama")
     packs = list(batches.packs(rows, [0, 1], budget=64))
-    plain = engine.Engine(model, torch.optim.SGD(model.parameters(), lr=0.0), ENVIRONMENT, 0.0)
-    clipped = engine.Engine(model_clipped, torch.optim.SGD(model_clipped.parameters(), lr=0.0), ENVIRONMENT, 0.01)
+    plain = engine.Engine(model, torch.optim.SGD(model.parameters(), lr=0.0), ENVIRONMENT, 0.0, Supervised())
+    clipped = engine.Engine(
+        model_clipped, torch.optim.SGD(model_clipped.parameters(), lr=0.0), ENVIRONMENT, 0.01, Supervised()
+    )
     assert models.supports_documents(model)
     assert models.supports_documents(model_clipped)
     before = model_clipped.lm_head.weight.detach().clone()

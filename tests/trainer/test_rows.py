@@ -24,9 +24,9 @@ def template(tmp_path_factory):
     return templates.load(Base("tiny", str(place)))
 
 
-def encode(template, tmp_path, *raw, max_length=200):
+def encode(template, tmp_path, *raw, method="supervised", max_length=200):
     write_rows(tmp_path / "train.jsonl", list(raw))
-    return list(rows.encode_file(tmp_path / "train.jsonl", template, max_length=max_length))
+    return list(rows.encode_file(tmp_path / "train.jsonl", template, method=method, max_length=max_length))
 
 
 def trained_text(template, row):
@@ -135,7 +135,7 @@ def test_tools_and_calls_reach_a_template_that_knows_them_in_new_and_old_spellin
 )
 def test_bytes_that_are_no_row_are_a_finding_and_the_next_row_is_read(template, tmp_path, line, code):
     (tmp_path / "train.jsonl").write_bytes(line + b"\n" + json.dumps({"messages": CHAT}).encode())
-    broken, whole = rows.encode_file(tmp_path / "train.jsonl", template, max_length=200)
+    broken, whole = rows.encode_file(tmp_path / "train.jsonl", template, method="supervised", max_length=200)
     assert [finding.code for finding in broken.findings] == [code]
     assert whole.ids
 
@@ -143,6 +143,6 @@ def test_bytes_that_are_no_row_are_a_finding_and_the_next_row_is_read(template, 
 def test_lines_are_counted_from_one_with_blank_lines_and_a_byte_order_mark(template, tmp_path):
     row = json.dumps({"messages": CHAT})
     (tmp_path / "train.jsonl").write_bytes(b"\xef\xbb\xbf" + f"{row}\r\n\r\n{row}\n".encode())
-    encoded = list(rows.encode_file(tmp_path / "train.jsonl", template, max_length=200))
+    encoded = list(rows.encode_file(tmp_path / "train.jsonl", template, method="supervised", max_length=200))
     assert [row.line for row in encoded] == [1, 3]
     assert not any(row.findings for row in encoded)

@@ -233,7 +233,8 @@ def test_a_full_disk_is_known_by_the_words_of_every_library_that_writes():
     [
         ({"model": {"name": "gone", "source": "./nowhere", "context_length": 64}}, "model_load_failed"),
         ({"lora_targets": ["no_such_module"]}, "lora_targets_unknown"),
-        ({"method": "dpo"}, "method_unsupported"),
+        ({"method": "magic"}, "method_unsupported"),
+        ({"method": "dpo"}, "spec_invalid"),  # without a beta
         ({"hyperparameters": {"epochs": 1}}, "spec_invalid"),
     ],
 )

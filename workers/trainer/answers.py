@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from workers.trainer import chats, publishing, rows
 from workers.trainer import model as models
+from workers.trainer import publishing, rows
 from workers.trainer.chats import Chat, Completion
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.preparation import Run, Stopped
 from workers.trainer.report import Emit
+from workers.trainer.spec import Spec
 from workers.trainer.templates import Refused, Template
 
 _LONGEST_ANSWER = 512  # tokens
@@ -30,7 +31,7 @@ class Question:
 def write(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     """Answer up to spec.answers rows of valid.jsonl into answers.jsonl and emit the counts. Raises Stopped."""
     engine, template, spec = run.engine, run.template, run.spec
-    asked = questions(run.directory / "valid.jsonl", template, limit=spec.answers, max_length=spec.max_length)
+    asked = questions(run.directory / "valid.jsonl", template, spec)
     if not asked:
         return
     prompts, room = [question.ids for question in asked], answer_tokens(asked, template)
@@ -64,15 +65,18 @@ def _line(question: Question, base: str, tuned: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def questions(path: Path, template: Template, *, limit: int, max_length: int) -> list[Question]:
-    """The first rows whose last assistant turn is plain text and whose prompt leaves room for an answer."""
+def questions(path: Path, template: Template, spec: Spec) -> list[Question]:
+    """The first rows whose last assistant turn is plain text and whose prompt leaves room for an answer.
+
+    Of a preference row the preferred answer is expected.
+    """
     found: list[Question] = []
     for number, line in rows.read_lines(path):
-        row = chats.read(json.loads(line))
-        found += (q for q in _question(number, row, template) if len(q.ids) < max_length)
-        if len(found) >= limit:
+        row = rows.READERS[spec.method](json.loads(line))[0]
+        found += (q for q in _question(number, row, template) if len(q.ids) < spec.max_length)
+        if len(found) >= spec.answers:
             break
-    return found[:limit]
+    return found[: spec.answers]
 
 
 def _question(number: int, row: Chat | Completion, template: Template) -> Iterator[Question]:

@@ -24,6 +24,7 @@ class Chat:
     tools: list[dict[str, Any]] | None
     trained: list[bool]  # one per assistant message
     findings: list[Finding] = field(default_factory=list)
+    path: str = "$"  # of what holds messages and tools
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,21 @@ def read(row: Any) -> Chat | Completion:
 
 def _chat(row: dict[str, Any]) -> Chat:
     findings: list[Finding] = []
-    messages = [_message(message, place, findings) for place, message in enumerate(row["messages"])]
+    read_messages = messages(row["messages"], "$.messages", findings)
     trained = [
         (raw.get("weight", 1) if isinstance(raw, dict) else 1) != 0
-        for raw, message in zip(row["messages"], messages, strict=True)
+        for raw, message in zip(row["messages"], read_messages, strict=True)
         if message["role"] == "assistant"
     ]
-    return Chat(messages, _tools(row), trained, findings)
+    return Chat(read_messages, tools(row), trained, findings)
 
 
-def _message(raw: Any, place: int, findings: list[Finding]) -> dict[str, Any]:
-    path = f"$.messages[{place}]"
+def messages(raw: list[Any], path: str, findings: list[Finding]) -> list[dict[str, Any]]:
+    """The messages of the list at the path, with findings for what cannot be read."""
+    return [_message(message, f"{path}[{place}]", findings) for place, message in enumerate(raw)]
+
+
+def _message(raw: Any, path: str, findings: list[Finding]) -> dict[str, Any]:
     if not isinstance(raw, dict) or not isinstance(raw.get("role"), str):
         findings.append(Finding(path, "message_shape", type(raw).__name__, "an object with a role", "Add a role."))
         return {"role": "user", "content": ""}
@@ -111,7 +116,7 @@ def _call(call: Any, path: str, findings: list[Finding]) -> dict[str, Any]:
     return {"id": call["id"], **named} if isinstance(call.get("id"), str) else named
 
 
-def _tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+def tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The row's tools; the deprecated `functions` are tools of type function."""
     if isinstance(row.get("tools"), list) and row["tools"]:
         return [tool for tool in row["tools"] if isinstance(tool, dict)]

@@ -18,6 +18,8 @@ from app.core.retention import EPOCHS_KEPT, RESUME_POINTS_KEPT
 from workers.trainer import publishing
 from workers.trainer.failures import Failure
 
+_REFERENCE = "reference.safetensors"
+
 
 @dataclass
 class History:
@@ -76,8 +78,9 @@ def publish(
     optimizer: torch.optim.Optimizer,
     names: dict[str, Tensor],
     history: History,
+    reference: dict[str, Tensor],
 ) -> Checkpoint:
-    """Write step-N and return it; `names` are the trainable weights by name."""
+    """Write step-N and return it; `names` are the trainable weights by name, `reference` may be empty."""
     target = directory / f"step-{step}"
     with publishing.published(target) as draft:
         save_weights(draft / "weights")
@@ -85,6 +88,8 @@ def publish(
         state.mkdir()
         save_file(_optimizer_tensors(optimizer, names), state / "optimizer.safetensors")
         save_file(_generators(), state / "rng.safetensors")
+        if reference:
+            save_file(reference, state / _REFERENCE)
         (state / "history.json").write_text(json.dumps(asdict(history), sort_keys=True), "utf-8")
         manifest = {"step": step, "kind": kind, "metrics": metrics, "files": publishing.describe(draft)}
         (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -93,6 +98,12 @@ def publish(
 
 def history(checkpoint: Checkpoint) -> History:
     return History(**json.loads((checkpoint.path / "state" / "history.json").read_text("utf-8")))
+
+
+def reference(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The reference's log-probabilities by file, float32 [documents]; empty where the job's method uses none."""
+    path = checkpoint.path / "state" / _REFERENCE
+    return load_file(path) if path.exists() else {}
 
 
 def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> None:

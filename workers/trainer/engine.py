@@ -1,12 +1,11 @@
-"""The step: packs through the model, one mean loss over all trained tokens, one optimizer update."""
+"""The step: packs through the model, one mean of the method's loss, one optimizer update."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from workers.trainer import model as models
 from workers.trainer.batches import Pack, bounds
@@ -14,14 +13,17 @@ from workers.trainer.batches import Pack, bounds
 
 @dataclass(frozen=True)
 class Sums:
-    """Loss and hits added up over `targets` trained tokens; a mean is a quotient taken once, at the end."""
+    """Loss and hits added up over `targets`, trained tokens or pairs; a mean is a quotient taken once, at the end."""
 
     loss: float = 0.0  # nats
     hits: int = 0
     targets: int = 0
+    margin: float = 0.0  # nats, of pairs
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(self.loss + other.loss, self.hits + other.hits, self.targets + other.targets)
+        return Sums(
+            self.loss + other.loss, self.hits + other.hits, self.targets + other.targets, self.margin + other.margin
+        )
 
     @property
     def mean_loss(self) -> float:
@@ -30,6 +32,25 @@ class Sums:
     @property
     def accuracy(self) -> float:
         return self.hits / self.targets if self.targets else 0.0
+
+    @property
+    def mean_margin(self) -> float:
+        return self.margin / self.targets if self.targets else 0.0
+
+
+class Method(Protocol):
+    """What a step learns: a loss over packed documents, summed over what its mean is taken of."""
+
+    uses_reference: bool  # whether rows carry log-probabilities under the weights the job began with
+
+    def count(self, pack: Pack) -> int:
+        """How many terms the pack's loss is the sum of."""
+
+    def loss(self, logits: Tensor, pack: Pack) -> tuple[Tensor, Sums]:
+        """The pack's summed loss, to be differentiated, and its sums. logits: float32 [targets, vocabulary]."""
+
+    def metrics(self, sums: Sums) -> dict[str, float]:
+        """The means that a caller sees, by name; `loss` is one of them."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +61,11 @@ class Engine:
     optimizer: torch.optim.Optimizer
     environment: dict[str, Any]
     max_grad_norm: float
+    method: Method
 
     def forward(self, pack: Pack) -> Tensor:
-        """Logits [targets, vocabulary] at the places that predict a target."""
-        pack = pack.to(torch.device(self.environment["device"]))
-        with models.precision(self.environment):
-            if self.environment["packing"]:
-                return self._logits(pack.ids, pack.positions, pack.sources, pack.lengths)
-            parts = []
-            for start, end in bounds(pack.lengths):
-                inside = pack.sources[(pack.sources >= start) & (pack.sources < end)] - start
-                parts.append(self._logits(pack.ids[:, start:end], pack.positions[:, start:end], inside, (end - start,)))
-            return torch.cat(parts)
-
-    def _logits(self, ids: Tensor, positions: Tensor, sources: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        named: dict[str, Any] = {"document_lengths": lengths} if self.environment["packing"] else {}
-        if keeps := models.keeps_logits(self.model):
-            named["logits_to_keep"] = sources
-        logits = self.model(input_ids=ids, position_ids=positions, use_cache=False, **named).logits.squeeze(0)
-        return logits if keeps else logits[sources]  # [targets, vocabulary]
+        """Logits, float32 [targets, vocabulary], at the places that predict a target."""
+        return forward(self.model, pack, self.environment).float()
 
     def update(self, packs: Sequence[Pack], *, learning_rate: float) -> tuple[Sums, float]:
         """One optimizer step on the packs; returns sums and the gradient's norm before clipping.
@@ -66,7 +73,7 @@ class Engine:
         A step without any target changes no weight and no optimizer state. A loss or norm that is not finite leaves
         the weights as they were: the caller looks at what is returned.
         """
-        total = sum(len(pack.targets) for pack in packs)
+        total = sum(self.method.count(pack) for pack in packs)
         sums = Sums()
         if not total:
             return sums, 0.0
@@ -81,12 +88,10 @@ class Engine:
         return sums, norm
 
     def _accumulate(self, pack: Pack, total: int) -> Sums:
-        """Add the pack's part of the gradient of the step's mean loss over `total` targets."""
-        logits = self.forward(pack).float()
-        targets = pack.targets.to(logits.device)
-        loss = cross_entropy(logits, targets, reduction="sum")
+        """Add the pack's part of the gradient of the step's mean loss over `total` terms."""
+        loss, sums = self.method.loss(self.forward(pack), pack)
         (loss / total).backward()
-        return Sums(float(loss.detach()), _hits(logits.detach(), targets), len(targets))
+        return sums
 
     def _clip(self) -> float:
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
@@ -96,15 +101,33 @@ class Engine:
 
     @torch.no_grad()
     def measure(self, pack: Pack) -> Sums:
-        """Loss and hits of a pack, nothing learned; the caller has put the model into evaluation mode."""
-        logits = self.forward(pack).float()
-        targets = pack.targets.to(logits.device)
-        loss = cross_entropy(logits, targets, reduction="sum")
-        return Sums(float(loss), _hits(logits, targets), len(targets))
+        """The sums of a pack, nothing learned; the caller has put the model into evaluation mode."""
+        return self.method.loss(self.forward(pack), pack)[1]
+
+    def metrics(self, prefix: str, sums: Sums) -> dict[str, float]:
+        """What the method shows of the sums, named `{prefix}_…`."""
+        return {f"{prefix}_{name}": value for name, value in self.method.metrics(sums).items()}
 
 
-def _hits(logits: Tensor, targets: Tensor) -> int:
-    return int((logits.argmax(-1) == targets).sum())
+def forward(model: Any, pack: Pack, environment: dict[str, Any]) -> Tensor:
+    """Logits [targets, vocabulary] at the places that predict a target, in the run's dtype."""
+    pack = pack.to(torch.device(environment["device"]))
+    with models.precision(environment):
+        if environment["packing"]:
+            return _logits(model, pack.ids, pack.positions, pack.sources, {"document_lengths": pack.lengths})
+        parts = []
+        for start, end in bounds(pack.lengths):
+            inside = pack.sources[(pack.sources >= start) & (pack.sources < end)] - start
+            parts.append(_logits(model, pack.ids[:, start:end], pack.positions[:, start:end], inside, {}))
+        return torch.cat(parts)
+
+
+def _logits(model: Any, ids: Tensor, positions: Tensor, sources: Tensor, named: dict[str, Any]) -> Tensor:
+    keeps = models.keeps_logits(model)
+    if keeps:
+        named = {**named, "logits_to_keep": sources}
+    logits = model(input_ids=ids, position_ids=positions, use_cache=False, **named).logits.squeeze(0)
+    return logits if keeps else logits[sources]  # [targets, vocabulary]
 
 
 def finite(value: float) -> bool:

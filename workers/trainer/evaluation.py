@@ -14,7 +14,7 @@ class Interrupted(Exception):
 
 
 def evaluate(engine: Engine, rows: Rows, *, step: int, batch_size: int, stop: Callable[[], bool]) -> dict[str, Any]:
-    """The four validation metrics after `step`; the batch moves through the file as steps go by.
+    """The method's metrics on a batch and on the whole file after `step`; the batch moves through the file.
 
     Raises Interrupted as soon as `stop` says so. Metrics of a file without any target are left out.
     """
@@ -26,7 +26,13 @@ def evaluate(engine: Engine, rows: Rows, *, step: int, batch_size: int, stop: Ca
         full = batch + _measure(engine, rows, shifted[batch_size:], stop)
     finally:
         engine.model.train()
-    return {**_named("valid", batch), **_named("full_valid", full)}
+    measured = {"valid": batch, "full_valid": full}
+    return {
+        name: value
+        for prefix, sums in measured.items()
+        if sums.targets
+        for name, value in engine.metrics(prefix, sums).items()
+    }
 
 
 def _measure(engine: Engine, rows: Rows, chosen: np.ndarray, stop: Callable[[], bool]) -> Sums:
@@ -36,9 +42,3 @@ def _measure(engine: Engine, rows: Rows, chosen: np.ndarray, stop: Callable[[], 
             raise Interrupted
         sums += engine.measure(pack)
     return sums
-
-
-def _named(prefix: str, sums: Sums) -> dict[str, Any]:
-    if not sums.targets:
-        return {}
-    return {f"{prefix}_loss": sums.mean_loss, f"{prefix}_mean_token_accuracy": sums.accuracy}

@@ -23,7 +23,7 @@ def inspect(directory: Path, emit: Emit) -> None:
     template = templates.load(job.base)
     for name in ("train.jsonl", "valid.jsonl"):
         if (directory / name).exists():
-            encoded = rows.encode_file(directory / name, template, max_length=job.max_length)
+            encoded = rows.encode_file(directory / name, template, method=job.method, max_length=job.max_length)
             emit({"type": "inspected", "file": name, **_counted(encoded)})
 
 
@@ -33,12 +33,15 @@ def _counted(encoded: Any) -> dict[str, Any]:
     cut: dict[str, Any] = {"count": 0, "lines": []}
     findings: list[dict[str, Any]] = []
     finding_count = 0
-    for row in encoded:
-        counts["rows"] += 1
+    line = cut_line = 0
+    for row in encoded:  # a document each; those of a row follow one another
+        counts["rows"] += row.line != line
+        line = row.line
         counts["tokens"] += len(row.ids)
         counts["trained_tokens"] += sum(row.trained[1:])
         counts["longest"] = max(counts["longest"], row.length)
-        if row.cut:
+        if row.cut and cut_line != row.line:
+            cut_line = row.line
             cut["count"] += 1
             cut["lines"] += [row.line] if len(cut["lines"]) < _LISTED else []
         finding_count += len(row.findings)

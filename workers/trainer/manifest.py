@@ -18,7 +18,7 @@ def describe(directory: Path, spec: Spec, history: History) -> dict[str, Any]:
         "base_model": spec.base.name,
         "base_revision": spec.base.revision,
         "method": spec.method,
-        "hyperparameters": asdict(spec.hyperparameters),
+        "hyperparameters": {name: value for name, value in asdict(spec.hyperparameters).items() if value is not None},
         "seed": spec.seed,
         "rows_sha256": {
             name: _hash(directory / name) for name in ("train.jsonl", "valid.jsonl") if (directory / name).exists()

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-_CHECKPOINT_NAMES = (
-    "train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy",
-    "full_valid_loss", "full_valid_mean_token_accuracy",
-)  # fmt: skip
+_CHECKPOINT_NAMES = tuple(
+    f"{prefix}_{name}"
+    for prefix in ("train", "valid", "full_valid")
+    for name in ("loss", "mean_token_accuracy", "preference_accuracy", "reward_margin")
+)
 _PROGRESS_EVERY_SECONDS = 1.0
 
 

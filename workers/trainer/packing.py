@@ -9,7 +9,7 @@ import torch
 from workers.trainer import attention
 from workers.trainer import model as models
 from workers.trainer.batches import Pack, Rows, packs
-from workers.trainer.engine import Engine
+from workers.trainer.engine import forward
 
 KNOWN_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "smollm3"})  # each has a test
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
@@ -37,8 +37,9 @@ def _remembers(model: Any) -> bool:
 
 
 def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any], plain: str) -> bool:
-    shortest = np.argsort(rows.starts[1:] - rows.starts[:-1], kind="stable")
-    usable = (row for row in shortest if rows.trained[rows.starts[row] : rows.starts[row + 1]].any())
+    starts = rows.row_starts
+    shortest = np.argsort(starts[1:] - starts[:-1], kind="stable")
+    usable = (row for row in shortest if rows.trained[starts[row] : starts[row + 1]].any())
     trial = next(packs(rows, list(islice(usable, _PROBE_DOCUMENTS)), budget=1 << 30), None)
     if trial is None:
         return True
@@ -55,4 +56,4 @@ def _reads_alike(model: Any, rows: Rows, environment: dict[str, Any], plain: str
 
 def _logits(model: Any, trial: Pack, environment: dict[str, Any], kind: str) -> torch.Tensor:
     models.use_attention(model, kind)
-    return Engine(model, torch.optim.SGD([torch.zeros(1)], lr=0.0), environment, 0.0).forward(trial).float()
+    return forward(model, trial, environment).float()

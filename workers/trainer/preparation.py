@@ -5,7 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import batches, checkpoints, environment, packing, publishing, rows, templates, witness
+import torch
+from torch import Tensor
+
+from workers.trainer import (
+    batches,
+    checkpoints,
+    environment,
+    methods,
+    packing,
+    publishing,
+    reference,
+    rows,
+    templates,
+    witness,
+)
 from workers.trainer import model as models
 from workers.trainer import spec as specs
 from workers.trainer.batches import Rows
@@ -51,6 +65,13 @@ class Run:
     def checkpoints(self) -> Path:
         return self.directory / "checkpoints"
 
+    @property
+    def reference(self) -> dict[str, Tensor]:
+        """What the checkpoints keep of the reference, by file; empty where the method uses none."""
+        files = {"train": self.train, "valid": self.valid}
+        found = {name: rows.reference for name, rows in files.items() if rows is not None}
+        return {name: torch.from_numpy(values) for name, values in found.items() if values is not None}
+
 
 class Stopped(Exception):
     """The run was asked to stop and has saved what it had."""
@@ -86,7 +107,20 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
         "environment": chosen,
         "trainable_parameters": sum(weight.numel() for weight in models.trainable(engine.model).values()),
     })  # fmt: skip
+    if engine.method.uses_reference:
+        _attach_reference(run, resumed, _stopping(lifeline, step))
     return run
+
+
+def _attach_reference(run: Run, resumed: Checkpoint | None, check: Callable[[], None]) -> None:
+    """Give the rows their reference: the checkpoint's, or that of the weights as they are before the first step."""
+
+    def attached(rows: Rows, name: str) -> Rows:
+        return reference.kept(resumed, rows, name) if resumed else reference.measured(run.engine, rows, check)
+
+    run.train = attached(run.train, "train")
+    if run.valid is not None:
+        run.valid = attached(run.valid, "valid")
 
 
 def _engine(spec: Spec, chosen: dict[str, Any], train: Rows, resumed: Checkpoint | None) -> Engine:
@@ -99,7 +133,7 @@ def _engine(spec: Spec, chosen: dict[str, Any], train: Rows, resumed: Checkpoint
     optimizer = new_optimizer(weights, weight_decay=settings.weight_decay)
     if resumed:
         checkpoints.restore(resumed, optimizer=optimizer, names=weights)
-    return Engine(model, optimizer, chosen, settings.max_grad_norm)
+    return Engine(model, optimizer, chosen, settings.max_grad_norm, methods.of(spec))
 
 
 def read_rows(
@@ -118,8 +152,8 @@ def read_rows(
 def _read(path: Path, spec: Spec, template: Template, check: Callable[[], None], emit: Emit) -> Rows | None:
     if not path.exists():
         return None
-    encoded = rows.encode_file(path, template, max_length=spec.max_length)
-    read = batches.gather(_checked(encoded, path.name, check))
+    encoded = rows.encode_file(path, template, method=spec.method, max_length=spec.max_length)
+    read = batches.gather(_checked(encoded, path.name, check), per_row=spec.per_row)
     if read.cut_lines:
         count = len(read.cut_lines)
         message = f"{count} rows of {path.name} are longer than {spec.max_length} tokens and were cut at the end."

@@ -4,21 +4,31 @@ Nothing here imports torch.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import chats, templates
+from workers.trainer import chats, preferences, templates
 from workers.trainer.chats import Chat, Completion, Finding
 from workers.trainer.failures import Failure
 
 _RENDER_ROWS = 500  # rows tokenized in one call
+_SAME = Finding(
+    "$",
+    "equal_outputs",
+    "the same text for both answers",
+    "answers that differ",
+    "Mend one of them, or remove the row.",
+)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row: `trained[i]` says whether token i is a target; `length` counts the tokens before the row was cut."""
+    """A document: `trained[i]` says whether token i is a target; `length` counts the tokens before it was cut.
+
+    A row is one document, or for dpo two: the preferred answer's, then the other's.
+    """
 
     line: int  # from 1
     ids: list[int]
@@ -49,12 +59,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def encode_file(path: Path, template: templates.Template, *, max_length: int) -> Iterator[Encoded]:
-    """Every row of the file in order. Raises nothing for a bad row: it comes back empty, with findings."""
+def read_supervised(row: Any) -> list[Chat | Completion]:
+    return [chats.read(row)]
+
+
+READERS: dict[str, Callable[[Any], Sequence[Chat | Completion]]] = {
+    "supervised": read_supervised,
+    "dpo": preferences.read,
+}
+"""What turns a row into its documents, by method."""
+
+
+def encode_file(path: Path, template: templates.Template, *, method: str, max_length: int) -> Iterator[Encoded]:
+    """Every row's documents in order. Raises nothing for a bad row: it comes back as an empty one with findings."""
     waiting: list[Rendered | Encoded] = []
     for number, line in read_lines(path):
-        waiting.append(_rendered(number, line, template))
-        if len(waiting) == _RENDER_ROWS:
+        waiting += _rendered(number, line, template, READERS[method])
+        if len(waiting) >= _RENDER_ROWS:
             yield from _tokenized(waiting, template, max_length)
             waiting = []
     yield from _tokenized(waiting, template, max_length)
@@ -72,17 +93,27 @@ def require_trainable(row: Encoded, *, file: str) -> Encoded:
     return row
 
 
-def _rendered(number: int, line: str, template: templates.Template) -> Rendered | Encoded:
+def _rendered(
+    number: int, line: str, template: templates.Template, read: Callable[[Any], Sequence[Chat | Completion]]
+) -> list[Rendered | Encoded]:
     try:
         raw = json.loads(line)
         json.dumps(raw, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         broken = Finding("$", "not_unicode", str(error), "text in UTF-8", "Save the file as UTF-8.")
-        return Rendered(number, "", (), (broken,))
+        return [Rendered(number, "", (), (broken,))]
     except (ValueError, RecursionError) as error:
         broken = Finding("$", "not_json", str(error), "one JSON object per line", "Mend the line.")
-        return Rendered(number, "", (), (broken,))
-    row = chats.read(raw)
+        return [Rendered(number, "", (), (broken,))]
+    documents = [_document(number, document, template) for document in read(raw)]
+    if bad := [document for document in documents if document.findings]:
+        return bad[:1]
+    if len(documents) > 1 and len({document.text for document in documents if isinstance(document, Rendered)}) == 1:
+        return [Rendered(number, "", (), (_SAME,))]
+    return documents
+
+
+def _document(number: int, row: Chat | Completion, template: templates.Template) -> Rendered | Encoded:
     if row.findings:
         return Rendered(number, "", (), tuple(row.findings))
     if isinstance(row, Completion):
@@ -110,12 +141,12 @@ def _chat(number: int, row: Chat, template: templates.Template) -> Rendered:
         findings = tuple(_ignored(row, text, template))
     except templates.Refused as refused:
         finding = Finding(
-            "$.messages", "template_refused", str(refused), "turns the template accepts", "Mend the turns."
+            f"{row.path}.messages", "template_refused", str(refused), "turns the template accepts", "Mend the turns."
         )
         return Rendered(number, "", (), (finding,))
     if len(spans) != len(row.trained):
         finding = Finding(
-            "$.messages",
+            f"{row.path}.messages",
             "assistant_turns_unmarked",
             f"{len(spans)} marked turns",
             f"{len(row.trained)} assistant turns",
@@ -130,14 +161,15 @@ def _ignored(row: Chat, text: str, template: templates.Template) -> Iterator[Fin
     """Findings for tools and tool calls that the template leaves out of the text."""
     if row.tools and template.render(row.messages, None)[0] == text:
         yield Finding(
-            "$.tools", "tools_ignored", f"{len(row.tools)} tools", "a chat template that shows tools to the model",
+            f"{row.path}.tools", "tools_ignored", f"{len(row.tools)} tools",
+            "a chat template that shows tools to the model",
             "Remove tools from the row, or choose a base model whose chat template knows them.",
         )  # fmt: skip
     if any("tool_calls" in message for message in row.messages):
         bare: list[dict[str, Any]] = [{k: v for k, v in m.items() if k != "tool_calls"} for m in row.messages]
         if template.render(bare, row.tools)[0] == text:
             yield Finding(
-                "$.messages", "tool_calls_ignored", "tool_calls", "a chat template that writes tool calls",
+                f"{row.path}.messages", "tool_calls_ignored", "tool_calls", "a chat template that writes tool calls",
                 "Choose a base model whose chat template knows tool calls, or write them as text.",
             )  # fmt: skip
 

@@ -48,7 +48,7 @@ def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     witness.note("step", run.spec, step)
     run.history.tokens += tokens
     run.history.last = {
-        "train_loss": sums.mean_loss, "train_mean_token_accuracy": sums.accuracy, "learning_rate": rate,
+        **run.engine.metrics("train", sums), "learning_rate": rate,
         "gradient_norm": norm, "tokens": tokens, **run.meter.stop(tokens, run.engine.environment["device"]),
     }  # fmt: skip
     if run.history.first_loss is None:
@@ -123,6 +123,7 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
             run.checkpoints, step=run.step, kind=kind, metrics=metrics,
             save_weights=lambda place: save_weights(run, place),
             optimizer=run.engine.optimizer, names=models.trainable(run.engine.model), history=run.history,
+            reference=run.reference,
         )  # fmt: skip
     run.published = run.step
     emit({

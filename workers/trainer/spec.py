@@ -7,6 +7,7 @@ from typing import Any
 
 from workers.trainer.failures import Failure
 
+METHODS = {"supervised": 1, "dpo": 2}  # documents that a row is: for dpo the preferred answer's, then the other's
 TRAINING_TYPES = ("lora", "full")
 SCHEDULERS = ("cosine", "linear", "constant")
 
@@ -35,6 +36,7 @@ class Hyperparameters:
     max_grad_norm: float = 1.0  # 0 = no clipping
     max_length: int = 2048  # tokens; longer rows are cut at the end
     eval_steps: int = 0  # 0 = only at epoch ends
+    beta: float | None = None  # of dpo
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Spec:
     environment: dict[str, Any]
     attempt: int = 0  # of the worker that claimed the job; 0 for a run by hand
     pace: dict[str, float] = field(default_factory=dict)  # measured by an earlier attempt, as its progress told
+
+    @property
+    def per_row(self) -> int:
+        """Documents that a row is."""
+        return METHODS[self.method]
 
     @property
     def max_length(self) -> int:
@@ -71,14 +78,18 @@ def load(directory: Path) -> Spec:
 def _parse(raw: Any) -> Spec:
     if not isinstance(raw, dict):
         raise TypeError("not a JSON object")
-    if raw.get("method", "supervised") != "supervised":
-        raise Failure("method_unsupported", f"This trainer knows the method supervised, not {raw['method']!r}.")
+    method = raw.get("method", "supervised")
+    if method not in METHODS:
+        raise Failure("method_unsupported", f"This trainer knows the methods {', '.join(METHODS)}, not {method!r}.")
+    hyperparameters = _hyperparameters(raw["hyperparameters"])
+    if method == "dpo" and hyperparameters.beta is None:
+        raise ValueError("method dpo needs the hyperparameter beta")
     return Spec(
         job_id=str(raw["job_id"]),
         base=Base(**_known(Base, raw["model"])),
         tuned_model=str(raw["tuned_model"]),
-        method="supervised",
-        hyperparameters=_hyperparameters(raw["hyperparameters"]),
+        method=method,
+        hyperparameters=hyperparameters,
         seed=int(raw["seed"]),
         checkpoint_seconds=float(raw.get("checkpoint_seconds", 30)),
         answers=int(raw.get("answers", 20)),

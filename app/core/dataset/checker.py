@@ -4,7 +4,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from app.core.dataset import lines, supervised, values
+from app.core.dataset import lines, preferences, supervised, values
 from app.core.dataset.lines import BadLine
 from app.core.dataset.notes import Notes
 from app.core.dataset.report import TRAINING, Part, Report
@@ -12,20 +12,28 @@ from app.core.dataset.report import TRAINING, Part, Report
 MAX_COMPARED_ROWS = 2_000_000  # about 100 bytes of memory each
 
 
+ROWS: dict[str, Callable[[object, Notes], str | None]] = {
+    "supervised": supervised.check_row,
+    "dpo": preferences.check_row,
+}
+"""What checks a row and tells its format, by method."""
+
+
 def check(
     file: BinaryIO,
     part: Part = TRAINING,
     *,
+    method: str = "supervised",
     training: Report | None = None,
     go_on: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Check every row of a file for method supervised.
+    """Check every row of a file for the method, one of ROWS.
 
     Takes one line into memory at a time, and a digest of each row. With the report on the training file, rows of the
     validation file that stand there too are warned of. Whatever the bytes are, they end in a report, never in an error;
     only what `go_on` raises, which is called before each line, ends the reading early.
     """
-    scan = _Scan(training.digests if training is not None else frozenset())
+    scan = _Scan(training.digests if training is not None else frozenset(), ROWS[method])
     size_bytes = 0
     for number, raw, size in lines.read(file):
         go_on()
@@ -50,6 +58,7 @@ class _Scan:
     """What is known about a file so far."""
 
     training_digests: Set[bytes]
+    check_row: Callable[[object, Notes], str | None]
     notes: Notes = field(default_factory=Notes)
     digests: set[bytes] = field(default_factory=set)
     format: str | None = None
@@ -67,7 +76,7 @@ class _Scan:
         except BadLine as bad:
             notes.add(bad.path, bad.code, found=bad.found, expected=bad.expected, fix=bad.fix)
             return
-        self._check_format(supervised.check_row(row, notes))
+        self._check_format(self.check_row(row, notes))
         self._compare(values.digest(row))
 
     def _note_gap(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The messages of a supervised chat row: who speaks, what is said, and what only some roles may carry.
+"""The messages of a row: who speaks, what is said, and what only some roles may carry.
 
 A known key whose value is null counts as absent, as exports of tables write it; an assistant's weight is the exception.
 """
@@ -26,19 +26,14 @@ _ALL_KEYS = _EVERY | _ASSISTANT | _TOOL
 
 def check_messages(messages: object, notes: Notes) -> None:
     """Check the row's `messages`, and that the assistant says something that is trained on."""
-    if not isinstance(messages, list) or not messages:
-        notes.wrong(
-            "$.messages",
-            "missing_messages_list",
-            messages,
-            expected="a list of at least one message",
-            fix='Write "messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}].',
-        )
+    fix = 'Write "messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}].'
+    found = check_some(messages, "$.messages", "missing_messages_list", fix, notes)
+    if not found:
         return
-    for index, message in enumerate(messages):
-        _check_message(message, f"$.messages[{index}]", notes)
-    last = messages[-1]
-    if not any(_is_trained(message) for message in messages):
+    for index, message in enumerate(found):
+        check_message(message, f"$.messages[{index}]", notes)
+    last = found[-1]
+    if not any(_is_trained(message) for message in found):
         notes.add(
             "$.messages",
             "example_missing_assistant_message",
@@ -50,11 +45,20 @@ def check_messages(messages: object, notes: Notes) -> None:
         notes.warn("last_message_not_assistant")
 
 
+def check_some(messages: object, path: str, code: str, fix: str, notes: Notes) -> list[Any]:
+    """The messages of a list at the path; none, and a finding, where it is no list of at least one."""
+    if isinstance(messages, list) and messages:
+        return messages
+    notes.wrong(path, code, messages, expected="a list of at least one message", fix=fix)
+    return []
+
+
 def _is_trained(message: object) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant" and message.get("weight", 1) != 0
 
 
-def _check_message(message: object, path: str, notes: Notes) -> None:
+def check_message(message: object, path: str, notes: Notes) -> None:
+    """Check one message, whatever its role."""
     if not isinstance(message, dict):
         notes.wrong(path, "data_type", message, expected="an object with role and content", fix="Write such an object.")
         return

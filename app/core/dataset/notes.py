@@ -1,5 +1,7 @@
 """Notes: what has been found so far while a file is read; the first are listed, all are counted."""
 
+from typing import Any
+
 from app.core.dataset.findings import LISTED, TEXT_CHARACTERS, Finding, RowWarning, cut, quoted, shown
 
 _NAMES_KEPT = 10
@@ -40,6 +42,12 @@ class Notes:
                 tally.lines.append(self.line)
         if name is not None and len(tally.names) < _NAMES_KEPT:
             tally.names[quoted(name)] = None
+
+    def warn_of_keys(self, value: dict[str, Any], known: frozenset[str]) -> None:
+        """Warn of the keys of an object that are not known."""
+        for key in value:
+            if key not in known:
+                self.warn("unrecognized_key", key)
 
     def warnings(self) -> tuple[RowWarning, ...]:
         return tuple(

@@ -25,7 +25,7 @@ class Report:
     """All that checking a file brought to light."""
 
     part: Part
-    format: str | None  # "chat" or "completion", as the first row that is either
+    format: str | None  # "chat", "completion" or "preference", as the first row that is one
     rows: int  # lines that are not blank
     size_bytes: int
     findings: tuple[Finding, ...]  # the first LISTED

@@ -5,7 +5,7 @@ from typing import Any
 from app.core.dataset.findings import ABSENT
 from app.core.dataset.messages import check_messages
 from app.core.dataset.notes import Notes
-from app.core.dataset.tools import check_functions, check_tools
+from app.core.dataset.tools import check_declared
 
 _CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions"})
 _COMPLETION_KEYS = frozenset({"prompt", "completion"})
@@ -24,6 +24,8 @@ def check_row(row: object, notes: Notes) -> str | None:
         _check_completion(row, notes)
         return "completion"
     fix = 'Put the conversation under "messages"; each message has a role and a content.'
+    if "preferred_output" in row or "preferred_completion" in row:
+        fix = 'Ask for the method "dpo", which takes preference rows, or write the conversation under "messages".'
     notes.wrong("$", "missing_messages_list", row, expected="an object with messages", fix=fix)
     return None
 
@@ -32,19 +34,12 @@ def _check_chat(row: dict[str, Any], notes: Notes) -> None:
     check_messages(row["messages"], notes)
     if len(row) == 1:
         return
-    _warn_of_keys(row, _CHAT_KEYS, notes)
-    if row.get("tools") is not None:
-        check_tools(row["tools"], "$.tools", notes)
-    if row.get("functions") is not None:
-        check_functions(row["functions"], "$.functions", notes)
-    parallel = row.get("parallel_tool_calls")
-    if parallel is not None and not isinstance(parallel, bool):
-        path = "$.parallel_tool_calls"
-        notes.wrong(path, "data_type", parallel, expected="true or false", fix="Write true or false without quotes.")
+    notes.warn_of_keys(row, _CHAT_KEYS)
+    check_declared(row, "$", notes)
 
 
 def _check_completion(row: dict[str, Any], notes: Notes) -> None:
-    _warn_of_keys(row, _COMPLETION_KEYS, notes)
+    notes.warn_of_keys(row, _COMPLETION_KEYS)
     for key in ("prompt", "completion"):
         if not isinstance(row.get(key), str):
             code = "data_type" if key in row else "missing_key"
@@ -56,9 +51,3 @@ def _check_completion(row: dict[str, Any], notes: Notes) -> None:
         notes.wrong("$.completion", "missing_content", "", expected="text to learn", fix=fix)
     if row.get("prompt") == "":
         notes.warn("empty_content")
-
-
-def _warn_of_keys(row: dict[str, Any], known: frozenset[str], notes: Notes) -> None:
-    for key in row:
-        if key not in known:
-            notes.warn("unrecognized_key", key)

@@ -13,14 +13,20 @@ MAX_TOOLS = 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check_tools(tools: object, path: str, notes: Notes) -> None:
-    """Check the row's `tools`: at most MAX_TOOLS objects {"type": "function", "function": {…}}."""
-    _check_each(tools, path, notes, _check_tool, at_least=0)
+def check_declared(row: dict[str, Any], path: str, notes: Notes) -> None:
+    """Check the tools that stand beside messages, and whether they may be called in parallel.
 
-
-def check_functions(functions: object, path: str, notes: Notes) -> None:
-    """Check the row's `functions`, the older spelling: 1 to MAX_TOOLS objects {"name": …, "parameters": {…}}."""
-    _check_each(functions, path, notes, _check_function, at_least=1)
+    `tools` are at most MAX_TOOLS objects {"type": "function", "function": {…}}; `functions`, the older spelling, 1 to
+    MAX_TOOLS objects {"name": …, "parameters": {…}}.
+    """
+    if row.get("tools") is not None:
+        _check_each(row["tools"], f"{path}.tools", notes, _check_tool, at_least=0)
+    if row.get("functions") is not None:
+        _check_each(row["functions"], f"{path}.functions", notes, _check_function, at_least=1)
+    parallel = row.get("parallel_tool_calls")
+    if parallel is not None and not isinstance(parallel, bool):
+        fix = "Write true or false without quotes."
+        notes.wrong(f"{path}.parallel_tool_calls", "data_type", parallel, expected="true or false", fix=fix)
 
 
 def check_tool_calls(calls: object, path: str, notes: Notes) -> None:

@@ -119,8 +119,8 @@ class DryRunSchema(Schema):
     @pre_dump
     def _from_core(self, run: DryRun, **_: Any) -> dict[str, Any]:
         chosen = run.hyperparameters
-        hyperparameters = shown(chosen.as_dict() if chosen else run.spec["hyperparameters"])
         method = run.spec["method"]
+        hyperparameters = shown(chosen.as_dict() if chosen else run.spec["hyperparameters"], method)
         training = _training(run.report)
         return {
             **run.spec,

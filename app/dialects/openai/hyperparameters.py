@@ -61,16 +61,30 @@ class HyperparametersSchema(Schema):
             raise ValidationError("goes without a learning_rate_multiplier: give one of the two.", "learning_rate")
 
 
-WIRE_NAMES = [field.data_key or str(field.name) for field in HyperparametersSchema().fields.values()]
+class PreferenceHyperparametersSchema(HyperparametersSchema):
+    """What a run on preferences may be told."""
 
-HyperparametersSchema.error_messages = {
-    "unknown": f"is not a hyperparameter of this service; these are: {', '.join(WIRE_NAMES)}.",
-    "type": "must be an object.",
+    beta = Knob("beta", "How dearly it costs to leave the model that the run began with")
+
+
+def _wire_names(schema: type[Schema]) -> list[str]:
+    return [field.data_key or str(field.name) for field in schema().fields.values()]
+
+
+WIRE_NAMES = _wire_names(PreferenceHyperparametersSchema)
+
+for schema, trained in ((HyperparametersSchema, "supervised"), (PreferenceHyperparametersSchema, "preference")):
+    schema.error_messages = {
+        "unknown": f"is not a hyperparameter of {trained} training; these are: {', '.join(_wire_names(schema))}.",
+        "type": "must be an object.",
+    }
+
+SHOWN_ALWAYS: dict[str, tuple[str, ...]] = {
+    "supervised": ("epochs", "batch_size", "learning_rate_multiplier"),
+    "dpo": ("epochs", "batch_size", "learning_rate_multiplier", "beta"),
 }
 
-SHOWN_ALWAYS = ("epochs", "batch_size", "learning_rate_multiplier")
 
-
-def shown(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What HyperparametersSchema dumps of a job's choice: OpenAI's own three are always in it."""
-    return {**dict.fromkeys(SHOWN_ALWAYS, AUTO), **chosen}
+def shown(chosen: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """What a schema dumps of a job's choice: OpenAI's own ones of the method are always in it."""
+    return {**dict.fromkeys(SHOWN_ALWAYS[method], AUTO), **chosen}

@@ -10,7 +10,7 @@ from app.core.job import Checkpoint, Event, Job
 from app.core.states import Desired, Status
 from app.dialects.base import caller
 from app.dialects.openai.fields import Kind, Seconds
-from app.dialects.openai.hyperparameters import HyperparametersSchema, shown
+from app.dialects.openai.hyperparameters import PreferenceHyperparametersSchema, shown
 from app.dialects.openai.new_job import MethodSchema
 from app.dialects.openai.waiting import waiting
 
@@ -72,7 +72,7 @@ class JobSchema(Schema):
     validation_file = fields.String(required=True, allow_none=True, attribute="spec.validation_file")
     result_files = fields.List(fields.String(), required=True, attribute="result.result_files", dump_default=list)
     seed = fields.Integer(required=True, attribute="spec.seed")
-    hyperparameters = fields.Nested(HyperparametersSchema, required=True)
+    hyperparameters = fields.Nested(PreferenceHyperparametersSchema, required=True)
     method = fields.Nested(MethodSchema)
     trained_tokens = fields.Integer(
         required=True, allow_none=True, attribute="result.trained_tokens", dump_default=None
@@ -100,7 +100,8 @@ class JobSchema(Schema):
 
     @pre_dump
     def _from_core(self, job: Job, **_: Any) -> dict[str, Any]:
-        hyperparameters = shown(job.result.get("hyperparameters") or job.spec["hyperparameters"])
+        method = job.spec["method"]
+        hyperparameters = shown(job.result.get("hyperparameters") or job.spec["hyperparameters"], method)
         status, detail = seen_status(job, strict=caller().strict_status)
         return {
             **vars(job),
@@ -108,7 +109,7 @@ class JobSchema(Schema):
             "state_detail": detail,
             "estimated_finish": _estimated_finish(job),
             "hyperparameters": hyperparameters,
-            "method": {"type": job.spec["method"], job.spec["method"]: {"hyperparameters": hyperparameters}},
+            "method": {"type": method, method: {"hyperparameters": hyperparameters}},
             "error": job.error if job.status is Status.FAILED else None,
             "result": job.result if job.status is Status.SUCCEEDED else {**job.result, **UNTIL_SUCCESS},
             "progress": job.progress or None,
@@ -172,6 +173,12 @@ class MetricsSchema(Schema):
     valid_mean_token_accuracy = fields.Float()
     full_valid_loss = fields.Float()
     full_valid_mean_token_accuracy = fields.Float()
+    train_preference_accuracy = fields.Float(metadata={"description": "Share of pairs whose preferred answer wins"})
+    train_reward_margin = fields.Float(metadata={"description": "How far the preferred answers are ahead, nats"})
+    valid_preference_accuracy = fields.Float()
+    valid_reward_margin = fields.Float()
+    full_valid_preference_accuracy = fields.Float()
+    full_valid_reward_margin = fields.Float()
 
 
 class CheckpointSchema(Schema):

@@ -9,7 +9,7 @@ from app.actions import models, serving, weights
 from app.core.job import Checkpoint, Model
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai.fields import Deleted, Kind
-from app.dialects.openai.hyperparameters import HyperparametersSchema
+from app.dialects.openai.hyperparameters import PreferenceHyperparametersSchema
 
 blueprint = Blueprint("models", __name__, url_prefix="/v1/models", description="Base models and tuned ones")
 chat = Blueprint("chat", __name__, url_prefix="/v1/chat", description="Not served here: vLLM does that")
@@ -31,7 +31,7 @@ class ModelSchema(Schema):
     fine_tuning_job_id = fields.String()
     weights = fields.String(metadata={"description": "The URL path from which the weights can be downloaded"})
     metrics = fields.Raw(metadata={"type": "object"})
-    hyperparameters = fields.Nested(HyperparametersSchema)
+    hyperparameters = fields.Nested(PreferenceHyperparametersSchema)
     manifest_file = fields.String(allow_none=True)
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 from werkzeug.datastructures import Headers
 
 from app.actions.jobs import MAX_SEED, Submission
@@ -14,9 +14,10 @@ from app.core.job import NewJob
 from app.core.names import SUFFIX
 from app.dialects import bodies
 from app.dialects.openai.fields import one_of
-from app.dialects.openai.hyperparameters import HyperparametersSchema
+from app.dialects.openai.hyperparameters import HyperparametersSchema, PreferenceHyperparametersSchema
 
 METHODS = ("supervised", "dpo", "reinforcement")
+LATER = ("reinforcement",)
 MAX_IDEMPOTENCY_KEY = 255
 MAX_PRIORITY = 100
 
@@ -37,6 +38,15 @@ class SupervisedSchema(Schema):
     hyperparameters = fields.Nested(HyperparametersSchema, allow_none=True)
 
 
+class DpoSchema(Schema):
+    """How a model is tuned on preferences."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    hyperparameters = fields.Nested(PreferenceHyperparametersSchema, allow_none=True)
+
+
 class MethodSchema(Schema):
     """The method; of its members only the one that `type` names is read."""
 
@@ -45,12 +55,20 @@ class MethodSchema(Schema):
 
     type = fields.String(required=True, validate=one_of(*METHODS))
     supervised = fields.Nested(SupervisedSchema, allow_none=True)
+    dpo = fields.Nested(DpoSchema, allow_none=True)
+
+    @pre_load
+    def _named_one(self, method: Any, **_: Any) -> Any:
+        if not isinstance(method, Mapping):
+            return method
+        return {key: value for key, value in method.items() if key not in METHODS or key == method.get("type")}
 
     @validates_schema
-    def _supervised_only(self, method: dict[str, Any], **_: Any) -> None:
-        if method["type"] != "supervised":
+    def _not_later(self, method: dict[str, Any], **_: Any) -> None:
+        if method["type"] in LATER:
             raise ValidationError(
-                f"the method '{method['type']}' comes in a later version; this one trains 'supervised'.", "type"
+                f"the method '{method['type']}' comes in a later version; this one trains 'supervised' and 'dpo'.",
+                "type",
             )
 
 
@@ -95,8 +113,8 @@ class NewJobSchema(Schema):
 
     @post_load(pass_original=True)
     def _to_core(self, body: dict[str, Any], original: Mapping[str, Any], **_: Any) -> NewJob:
-        supervised = (body.get("method") or {}).get("supervised") or {}
-        chosen = supervised.get("hyperparameters")
+        method = body.get("method") or {"type": "supervised"}
+        chosen = (method.get(method["type"]) or {}).get("hyperparameters")
         if chosen is None:
             chosen = body.get("hyperparameters") or {}
         return NewJob(
@@ -105,6 +123,7 @@ class NewJobSchema(Schema):
             validation_file=body.get("validation_file"),
             suffix=body.get("suffix"),
             seed=body.get("seed"),
+            method=method["type"],
             hyperparameters={name: value for name, value in chosen.items() if value is not None},
             metadata=body.get("metadata"),
             priority=body.get("priority") or 0,
@@ -116,11 +135,11 @@ class NewJobSchema(Schema):
 def _unknown_keys(body: Mapping[str, Any]) -> list[str]:
     """The members that nothing reads, with dotted names."""
     method = body.get("method") or {}
-    supervised = method.get("supervised") or {}
+    named = method.get("type", "supervised")
     return [
         *(key for key in body if key not in NewJobSchema().fields),
         *(f"method.{key}" for key in method if key not in ("type", *METHODS)),
-        *(f"method.supervised.{key}" for key in supervised if key != "hyperparameters"),
+        *(f"method.{named}.{key}" for key in method.get(named) or {} if key != "hyperparameters"),
     ]
 
 

@@ -28,12 +28,18 @@ def uploaded(rows: list[dict[str, Any]] | bytes) -> str:
         return files.insert(conn, new).id
 
 
-def created(key_id: str, rows: list[dict[str, Any]] | bytes, valid: list[dict[str, Any]] | None = None) -> Job:
+def created(
+    key_id: str,
+    rows: list[dict[str, Any]] | bytes,
+    valid: list[dict[str, Any]] | None = None,
+    *,
+    method: str = "supervised",
+) -> Job:
     return made(
         key_id,
         training_file=uploaded(rows),
         validation_file=uploaded(valid) if valid is not None else None,
-        method="supervised",
+        method=method,
         seed=5,
         suffix=None,
         hyperparameters={"epochs": 2, "batch_size": 4},

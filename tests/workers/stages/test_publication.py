@@ -118,10 +118,10 @@ def test_a_cancel_during_finalization_leaves_no_model(key_id, monkeypatch):
     training.train(job.id)
     ours = finalization.result_csv
 
-    def cancelling(steps: Any) -> bytes:
+    def cancelling(steps: Any, columns: Any) -> bytes:
         with transaction() as conn:
             jobs.request_cancel(conn, PROJECT, job.id)
-        return ours(steps)
+        return ours(steps, columns)
 
     monkeypatch.setattr(finalization, "result_csv", cancelling)
     finalization.finalize(job.id)
