@@ -77,7 +77,8 @@ def plan(spec: Spec, train: Rows, valid: Rows | None, *, per_epoch: int, model: 
 def _answers(valid: Rows, count: int) -> tuple[float, float]:
     """Passes of the models that the answers to so many rows take, and tokens that go through in them."""
     documents = count * valid.per_row
-    longest = max(int(valid.trained[start:end].sum()) for start, end in pairwise(valid.starts[: documents + 1].tolist()))
+    places = pairwise(valid.starts[: documents + 1].tolist())
+    longest = max(int(valid.trained[start:end].sum()) for start, end in places)
     passes = longest * _PASSES_PER_TOKEN
     return passes, passes * count + 2 * int(valid.starts[documents]) / valid.per_row
 
