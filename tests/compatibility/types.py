@@ -10,6 +10,8 @@ from openai._types import NotGiven
 from typing_extensions import is_typeddict
 
 LISTS = (list, Iterable, Sequence)
+SUITABLE = {"seconds": 3600}
+"""Values of members that not every number of their type is one of."""
 PLAIN: dict[Any, Any] = {str: "string", int: 1, float: 0.5, bool: True, bytes: b"Example"}
 
 
@@ -34,7 +36,7 @@ def parameters(name: str, kind: Any) -> Iterator[Parameter]:
     """The parameter itself, or the members of the object that it is."""
     members = _object(kind)
     if members is None:
-        yield Parameter(name, dict(_examples(kind)))
+        yield Parameter(name, dict(_examples(kind, name)))
         return
     for member, of_kind in get_type_hints(members).items():
         for inner in parameters(f"{name}.{member}", of_kind):
@@ -65,11 +67,14 @@ def _within(kind: Any, member: str, value: Any) -> Any:
 
 def _least(members: Any) -> dict[str, Any]:
     hints = get_type_hints(members)
-    return {name: next(value for _, value in _examples(hints[name])) for name in sorted(members.__required_keys__)}
+    return {
+        name: next(value for _, value in _examples(hints[name], name)) for name in sorted(members.__required_keys__)
+    }
 
 
-def _examples(kind: Any) -> Iterator[tuple[str, Any]]:
+def _examples(kind: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Values of a type, one of each kind, with the words for them."""
+    last = name.rsplit(".", 1)[-1]
     for option in alternatives(kind):
         origin, inner = get_origin(option), get_args(option)
         if origin is Literal:
@@ -81,7 +86,7 @@ def _examples(kind: Any) -> Iterator[tuple[str, Any]]:
         elif origin in LISTS:
             yield "a list", [next(value for _, value in _examples(inner[0]))]
         elif option in PLAIN:
-            yield option.__name__, PLAIN[option]
+            yield option.__name__, SUITABLE.get(last, PLAIN[option])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from app.blobs import storage
 from app.core.job import Checkpoint, File, Job, Key, Model, NewEvent
 from app.core.states import Outcome
-from app.store import checkpoints, events, files, jobs, keys, leases, models
+from app.store import checkpoints, events, files, jobs, keys, leases, models, uploads
 from app.store.db import Connection, Row, transaction
 
 KEY = "My API Key"
@@ -16,6 +16,10 @@ JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"
 DONE_JOB = "ftjob-done"
 TUNED_MODEL = "ft:gpt-4o-mini:acemeco:suffix:abc123"
 CHECKPOINT = "ft:gpt-4o-mini-2024-07-18:org:weather:B7R9VjQd"
+PERMISSION = "cp_zc4Q7MP6XxulcVzj4MZdwsAB"
+PROJECT = "string"
+UPLOAD = "upload_abc123"
+PART = "string"
 CONTENT = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 10
 METRICS = {"step": 8, "total_steps": 16, "train_loss": 1.5, "valid_loss": 1.75}
 CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
@@ -24,18 +28,21 @@ CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
 def put_back() -> None:
     """Make the objects as they were before the first request, and forget everything else but keys."""
     with transaction() as conn:
-        conn.execute("truncate files, jobs cascade")
+        conn.execute("truncate files, jobs, permissions, uploads cascade")
         key = keys.with_secret(conn, KEY) or _make_key(conn)
         for file_id, purpose in FILES.items():
             files.insert(conn, _file(key, file_id, purpose))
         _make_paused_job(conn, key)
         _make_tuned_model(conn, key)
+        _make_permission(conn, key)
+        _make_upload(conn, key)
 
 
 def store_contents() -> None:
     """Put the bytes of the files into storage, where no request changes them."""
     for file_id in FILES:
         storage().put(f"files/{file_id}", CONTENT)
+    storage().put(f"uploads/{UPLOAD}/{PART}", CONTENT)
 
 
 def _make_key(conn: Connection[Row]) -> Key:
@@ -124,3 +131,28 @@ def _make_tuned_model(conn: Connection[Row], key: Key) -> None:
         TUNED_MODEL, done.project_id, done.org_id, done.id, BASE, f"jobs/{done.id}/model", {}, done.created_at
     )
     models.insert(conn, model)
+
+
+def _make_permission(conn: Connection[Row], key: Key) -> None:
+    conn.execute("insert into projects (id, org_id) values (%s, %s) on conflict (id) do nothing", (PROJECT, key.org_id))
+    conn.execute(
+        "insert into permissions (id, model, project_id) values (%s, %s, %s)", (PERMISSION, CHECKPOINT, PROJECT)
+    )
+
+
+def _make_upload(conn: Connection[Row], key: Key) -> None:
+    """It waits to be completed, with a part of all its bytes."""
+    size = len(CONTENT)
+    uploads.insert(
+        conn,
+        UPLOAD,
+        project_id=key.project_id,
+        filename="rows.jsonl",
+        purpose="fine-tune",
+        size=size,
+        mime_type="text/jsonl",
+        lifetime=None,
+        open_seconds=3600,
+    )
+    assert uploads.admit(conn, UPLOAD, size)
+    uploads.add_part(conn, PART, upload_id=UPLOAD, size=size, path=f"uploads/{UPLOAD}/{PART}")

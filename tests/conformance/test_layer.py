@@ -15,7 +15,7 @@ from tests.services import eventually
 __all__ = ["app", "storage"]
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = [rows.KEY, rows.JOB, rows.TUNED_MODEL, rows.CHECKPOINT, "file-abc123"]
+NAMES = [rows.KEY, rows.JOB, rows.TUNED_MODEL, rows.CHECKPOINT, rows.PERMISSION, rows.UPLOAD, "file-abc123"]
 
 
 class Caller(Client):
