@@ -146,3 +146,43 @@ def test_lines_are_counted_from_one_with_blank_lines_and_a_byte_order_mark(templ
     encoded = list(rows.encode_file(tmp_path / "train.jsonl", template, method="supervised", max_length=200))
     assert [row.line for row in encoded] == [1, 3]
     assert not any(row.findings for row in encoded)
+
+
+def pair(preferred, other, **extra):
+    return {"input": {"messages": CHAT[:3]}, "preferred_output": preferred, "non_preferred_output": other, **extra}
+
+
+def test_a_pair_is_two_documents_and_only_their_last_turns_are_trained_on(template, tmp_path):
+    worse = [{"role": "assistant", "content": "lost"}, {"role": "tool", "tool_call_id": "c", "content": "seven"}]
+    documents = encode(
+        template, tmp_path, pair([CHAT[3]], [*worse, {"role": "assistant", "content": "green"}]), method="dpo"
+    )
+    assert [trained_text(template, document) for document in documents] == ["charge<|im_end|>", "green<|im_end|>"]
+    assert [document.line for document in documents] == [1, 1]
+    assert "refund" in template.tokenizer.decode(documents[0].ids)
+    assert "lost" in template.tokenizer.decode(documents[1].ids)
+
+
+def test_the_older_spelling_of_a_pair_reads_the_same(template, tmp_path):
+    answers = {"preferred_completion": [CHAT[3]], "non_preferred_completion": [CHAT[1]]}
+    new, old = pair([CHAT[3]], [CHAT[1]]), {"input": {"messages": CHAT[:3]}, **answers}
+    one, two, three, four = encode(template, tmp_path, new, old, method="dpo")
+    assert (one.ids, two.ids) == (three.ids, four.ids)
+    assert one.ids != two.ids
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "path"),
+    [
+        ({"messages": CHAT}, "row_shape", "$"),
+        (pair([CHAT[3]], "no"), "answer_missing", "$.non_preferred_output"),
+        (pair([CHAT[2]], [CHAT[3]]), "answer_missing", "$.preferred_output"),
+        (pair([CHAT[3]], [CHAT[3]]), "equal_outputs", "$"),
+        (pair([7], [CHAT[3]]), "message_shape", "$.preferred_output[0]"),
+        (pair([CHAT[3]], [CHAT[1]], input={"messages": CHAT[:1], "tools": [{"type": "function"}]}), "tools_ignored",
+         "$.input.tools"),
+    ],
+)  # fmt: skip
+def test_a_pair_that_cannot_be_trained_on_is_named_once(template, tmp_path, row, code, path):
+    [encoded] = encode(template, tmp_path, row, method="dpo")
+    assert (encoded.findings[0].code, encoded.findings[0].path) == (code, path)
