@@ -40,6 +40,7 @@ ROUTES = [
     ("post", JOBS + "/{job}/resume"),
     ("get", "/v1/files/{file}"),
     ("get", "/v1/files/{file}/content"),
+    ("get", "/v1/files/{file}/report"),
     ("delete", "/v1/files/{file}"),
     ("post", "/v1/uploads/{upload}/parts"),
     ("post", "/v1/uploads/{upload}/complete"),

@@ -32,7 +32,6 @@ create index upload_parts_of on upload_parts (upload_id);
 create index upload_parts_paths on upload_parts (path);
 
 alter table files add column expires_at timestamptz;
-create index files_expiring on files (expires_at) where deleted_at is null and expires_at is not null;
 
 -- A project may use the tuned model or checkpoint of this name, which its owner's project made.
 create table permissions (

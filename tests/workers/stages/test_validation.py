@@ -5,11 +5,12 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from app.config import settings
 from app.core.errors import JobFailed
 from app.core.job import Job
 from app.core.states import Status
@@ -104,10 +105,10 @@ def cancel(job: Job) -> None:
         jobs.request_cancel(conn, PROJECT, job.id)
 
 
-def is_reading() -> bool:
-    """Whether this process is inside the training file of a job directory."""
-    opened = [file for file in psutil.Process().open_files() if file.path.endswith("train.jsonl")]
-    return any(file.mode == "r" and file.position > 0 for file in opened)
+def is_read(job: Job) -> bool:
+    """Whether the long file lies whole in the job's directory, so that its lines are being checked."""
+    found = Path(settings().work_dir).glob(f"{job.id}.*/train.jsonl")
+    return any(path.stat().st_size > (LONG_FILE_MB - 1) * 1_000_000 for path in found)
 
 
 @pytest.mark.parametrize(("order", "left_as"), [(terminate, "validating_files"), (cancel, "cancelled")])
@@ -115,7 +116,7 @@ def test_an_order_to_stop_is_obeyed_inside_a_long_file(key_id, order: Callable[[
     job = long_job(key_id)
 
     def give_the_order() -> None:
-        eventually(is_reading)
+        eventually(lambda: is_read(job))
         order(job)
 
     with ThreadPoolExecutor(1) as elsewhere:
