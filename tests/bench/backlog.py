@@ -1,6 +1,5 @@
 """Jobs that wait, and what the tables say of them in the end."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,11 +18,11 @@ AT_A_TIME = 500
 STAGES = 3
 
 ENDS = """
-    select j.id, j.status, j.attempt,
-           (select count(*) from models m where m.job_id = j.id) as models,
-           (select count(*) from job_events e
-             where e.job_id = j.id and e.data->>'status' in ('succeeded', 'failed', 'cancelled')) as ends
-      from jobs j where j.id = any(%s)
+    select j.id, j.status, j.attempt, coalesce(m.n, 0) as models, coalesce(e.n, 0) as ends
+      from jobs j
+      left join (select job_id, count(*) n from models group by job_id) m on m.job_id = j.id
+      left join (select job_id, count(*) n from job_events
+                  where data->>'status' in ('succeeded', 'failed', 'cancelled') group by job_id) e on e.job_id = j.id
 """
 LEFT = "select exists (select from jobs where finished_at is null) as found"
 
@@ -102,12 +101,12 @@ def unfinished() -> bool:
 def verdict(asked: Sequence[Job]) -> Verdict:
     """What became of these jobs."""
     with transaction() as conn:
-        found = conn.execute(ENDS, ([job.id for job in asked],)).fetchall()
-    wrong = Counter[str]()
-    for row in found:
-        wrong["status"] += row["status"] != Status.SUCCEEDED
-        wrong["attempt"] += row["attempt"] != STAGES
-        wrong["ends"] += row["ends"] != 1
-        wrong["models"] += row["models"] != 1
-    lost = len(asked) - len(found) + wrong["status"]
-    return Verdict(lost, wrong["attempt"], wrong["ends"], wrong["models"])
+        found = {row["id"]: row for row in conn.execute(ENDS)}
+    rows = [found[job.id] for job in asked if job.id in found]
+    missing = len(asked) - len(rows)
+    return Verdict(
+        lost=missing + sum(row["status"] != Status.SUCCEEDED for row in rows),
+        claimed_again=sum(row["attempt"] != STAGES for row in rows),
+        ended_otherwise=sum(row["ends"] != 1 for row in rows),
+        without_their_model=sum(row["models"] != 1 for row in rows),
+    )

@@ -21,7 +21,7 @@ from tests.bench.crowd import Size, crowd
 from tests.bench.tables import at_least, at_most
 from tests.bench.watch import Watch
 
-SIZE = Size(jobs=10_000, trainers=4, slots=16, others=4)
+SIZE = Size(jobs=10_000, trainers=4, slots=16, others=16)
 WARM_UP = 5  # jobs for each pool process
 GOAL = 0.2
 PAGE_GOAL = 1.3

@@ -148,7 +148,7 @@ CLAUSES = [
     Mutant(
         "dispatch one at a time",
         WINDOWS,
-        {'conn.execute("select pg_advisory_xact_lock': 'conn.execute("select abs'},
+        {'"select pg_advisory_xact_lock': '"select abs'},
         word="rivals",
         test=f"{OF_RIVALS}::test_rivals_that_each_see_another_job_due_never_exceed_the_window",
     ),
