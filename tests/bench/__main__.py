@@ -11,11 +11,11 @@ import time
 from typing import Any
 
 from app.embedded.processes import StackError, interrupt_on_signals
-from tests.bench import engine, latency, machine, scale, service
+from tests.bench import engine, fairness, latency, machine, scale, service
 from tests.bench.results import Pause, Results
 from tests.bench.tables import Row, at_least, at_most, show
 
-PARTS = ["engine", "service", "scale"]
+PARTS = ["engine", "service", "scale", "fairness"]
 BY_NAME = ["latency"]
 SERVICE_GOAL = 1.10
 SERVICE_EXTRA_SECONDS = 3.0
@@ -110,6 +110,9 @@ def measure(parts: list[str]) -> list[Row]:
     if "scale" in parts:
         print("\nMeasuring many rows", flush=True)
         tables["Many rows"] = scale.run()
+    if "fairness" in parts:
+        print("\nMeasuring two organizations", flush=True)
+        tables["Two organizations"] = fairness.run(lambda line: print(line, flush=True))
     if "latency" in parts:
         print("\nMeasuring waits", flush=True)
         tables["Waits, settings as shipped"] = latency.run(lambda line: print(line, flush=True))
