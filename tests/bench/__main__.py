@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from app.embedded.processes import StackError, interrupt_on_signals
-from tests.bench import api, engine_table, estimates, latency, machine, many, scale, service_table
+from tests.bench import api, engine_table, estimates, fairness, latency, machine, many, scale, service_table
 from tests.bench.tables import Row, Say, Tables, show
 
 PARTS: dict[str, Callable[[Say], Tables]] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[Say], Tables]] = {
     "estimates": lambda say: {"estimated_finish against the truth": estimates.run(say)},
     "scale": lambda say: {"Many rows": scale.run()},
     "api": lambda say: {"API, 8 clients": api.run()},
+    "fairness": lambda say: {"Two organizations": fairness.run(say)},
     "latency": lambda say: {"Waits, settings as shipped": latency.run(say)},
     "many": lambda say: {"Many jobs": many.run()},
 }

@@ -5,16 +5,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 
 from openai import BadRequestError, OpenAI
 
-from app.embedded.stack import ROOT, Stack
+from app.embedded.stack import ROOT, Stack, as_shipped
 from tests.bench.customer import DATA, MODEL, await_that
-from tests.bench.tables import Row, at_most
+from tests.bench.tables import Row, Say, at_most
 from tests.chaos.tables import Tables
+from tests.services import scratch_directory
 
 MANY, SINGLES, WARM = 200, 3, 3
 ROWS = 320
@@ -49,7 +49,20 @@ class Team:
             self._jobs.cancel(job_id)
 
 
-def run(stack: Stack, tables: Tables, say: Callable[[str], None]) -> list[Row]:
+def run(say: Say = print) -> list[Row]:
+    """Measure on an embedded stack with the settings as shipped, and return the rows of the table.
+
+    Raises StackError when a job does not go as it must.
+    """
+    with (
+        scratch_directory() as scratch,
+        Stack(scratch / "stack", settings=as_shipped()) as stack,
+        closing(Tables(stack.environment["DATABASE_URL"])) as tables,
+    ):
+        return _measure(stack, tables, say)
+
+
+def _measure(stack: Stack, tables: Tables, say: Say) -> list[Row]:
     """The single job's wait beside the length of a job, which is the time a trainer takes for it.
 
     Several single jobs one after the other, each created at a random moment of a job at work.
@@ -78,7 +91,7 @@ def _length(tables: Tables, team: Team) -> float:
     return statistics.median(row["seconds"] for row in tables.rows(TRAINED, org=team.name))
 
 
-def _wait(tables: Tables, job_id: str, say: Callable[[str], None]) -> float:
+def _wait(tables: Tables, job_id: str, say: Say) -> float:
     """Seconds from create to the first start, once the job has ended and its time is charged."""
     await_that(lambda: tables.rows("select 1 from jobs where id = %(id)s and finished_at is not null", id=job_id))
     row = tables.row(WAIT, id=job_id)

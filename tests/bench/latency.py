@@ -1,4 +1,4 @@
-"""How long a caller or a job waits: a cancel, lost workers, a deploy, a flushed Redis, many jobs of somebody else.
+"""How long a caller or a job waits: a claim, a cancel, a lost worker, a deploy, a flushed Redis.
 
 One embedded stack with the settings as shipped and the demo's model. A poll of the database adds up to 10 ms.
 """
@@ -8,14 +8,13 @@ import signal
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import closing, suppress
 
 from openai.types.fine_tuning import FineTuningJob
 from redis import Redis
 
 from app.config import Settings
 from app.embedded.stack import Stack, as_shipped
-from tests.bench import fairness
 from tests.bench.customer import Customer, await_that
 from tests.bench.tables import Row, Say, at_most
 from tests.chaos.lookout import gone
@@ -28,6 +27,7 @@ FLUSHES = 2
 WAITING = 3
 LOOK_SECONDS = 0.01
 PROCESSES = ("web", "worker", "trainer", "clock")
+STOPPED_AT = "select from checkpoints c where c.job_id = jobs.id and c.kind = 'stop'"
 JOB = {"n_epochs": 20, "batch_size": 16, "training_type": "lora"}
 
 CLAIM_GOAL, CANCEL_GOAL, DEPLOY_GOAL, FLUSH_GOAL = 1.0, 1.5, 25.0, 75.0
@@ -42,9 +42,9 @@ def run(say: Say = print) -> list[Row]:
     with (
         scratch_directory() as scratch,
         Stack(scratch / "stack", settings=as_shipped()) as stack,
-        _tables(stack) as seen,
+        closing(Tables(stack.environment["DATABASE_URL"])) as tables,
     ):
-        bench = Bench(Customer(stack), seen, say)
+        bench = Bench(Customer(stack), tables, say)
         claims, cancels = bench.rounds()
         return [
             *_spread("create to claimed, free worker", claims, CLAIM_GOAL),
@@ -55,12 +55,7 @@ def run(say: Say = print) -> list[Row]:
             at_most(
                 f"Redis flushed to messages sent again, longest of {FLUSHES}", bench.flushed(), FLUSH_GOAL, unit="s"
             ),
-            *fairness.run(stack, seen, say),
         ]
-
-
-def _tables(stack: Stack) -> AbstractContextManager[Tables]:
-    return closing(Tables(stack.environment["DATABASE_URL"]))
 
 
 def _spread(what: str, seconds: Sequence[float], goal: float) -> list[Row]:
@@ -137,7 +132,7 @@ class Bench:
         job = self._training()
         stopped = {name: self._customer.stack.pids(name)[0] for name in PROCESSES}
         at = self._signal(signal.SIGTERM, *PROCESSES)
-        self._await(job, "status = 'queued' or attempt > 2")
+        self._await(job, f"(status = 'queued' or attempt > 2) and exists ({STOPPED_AT})")
         seconds = self._seconds(at, "deploy, job queued again")
         await_that(lambda: all(self._customer.stack.pids(name)[:1] not in ([], [pid]) for name, pid in stopped.items()))
         self._withdraw(job)
