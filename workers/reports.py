@@ -1,9 +1,10 @@
 """report: what validation would say of files, and how many tokens they hold, before there is a job."""
 
 import logging
-import time
+import threading
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from app import logs
 from app.blobs import StorageError
@@ -15,36 +16,47 @@ from app.core.job import DataReport
 from app.store import reports
 from app.store.db import transaction
 from workers import jobdir, scratch
-from workers.supervision import Surrendered, shutting_down
+from workers.supervision import Stopped, Surrendered, shutting_down
 from workers.validation import check_rows, count_tokens, joined
 
+BEATS = 6  # in the time of a lease
 COUNTS = ("rows", "tokens", "trained_tokens", "longest")
 
 log = logging.getLogger(__name__)
 
 
-class LetGo(Exception):
-    """Another attempt has the report, or this worker is about to end."""
-
-
 class Turn:
-    """A hold on a report, renewed as its work goes on."""
+    """A hold on a report. Use as a context manager: its lease is renewed inside the block."""
 
     def __init__(self, report: DataReport, *, lease_seconds: float) -> None:
         self._report = report
         self._lease_seconds = lease_seconds
-        self._renewed_at = time.monotonic()
+        self._lost = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease {report.id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
 
     def go_on(self) -> None:
-        """Raise LetGo when the report is no longer wanted here."""
-        if shutting_down.value:
-            raise LetGo
-        if time.monotonic() - self._renewed_at < self._lease_seconds / 6:
-            return
-        self._renewed_at = time.monotonic()
-        with transaction() as conn:
-            if not reports.renew(conn, self._report, lease_seconds=self._lease_seconds):
-                raise LetGo
+        """Raise Stopped when another has the report, or this worker is about to end."""
+        if self._lost or shutting_down.value:
+            raise Stopped
+
+    def _beat(self) -> None:
+        while not self._lost and not self._done.wait(self._lease_seconds / BEATS):
+            try:
+                with transaction() as conn:
+                    self._lost = not reports.renew(conn, self._report, lease_seconds=self._lease_seconds)
+            except Unavailable as error:
+                log.warning("lease not renewed: %s", error.message)
 
 
 def make(report_id: str) -> None:
@@ -57,11 +69,21 @@ def make(report_id: str) -> None:
             log.info("message dropped: made already, or another worker has it")
             return
         try:
-            content = _content(report, Turn(report, lease_seconds=lease_seconds))
+            with Turn(report, lease_seconds=lease_seconds) as turn:
+                content = _content(report, turn)
             with transaction() as conn:
                 reports.finish(conn, report, content)
-        except (LetGo, Surrendered, StorageError, Unavailable) as error:
+        except (Stopped, Surrendered, StorageError, Unavailable) as error:
             log.warning("let go: %r", error)
+            _surrender(report)
+
+
+def _surrender(report: DataReport) -> None:
+    try:
+        with transaction() as conn:
+            reports.surrender(conn, report)
+    except Unavailable as error:
+        log.warning("not surrendered, the lease will lapse: %s", error.message)
 
 
 def _content(report: DataReport, turn: Turn) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from app.store.db import Connection, Row, jsonb
 COLUMNS = rows.columns(DataReport)
 ATTEMPTS = 3
 KEPT = "7 days"
+FAILED_KEPT = "10 minutes"
 
 
 def ask(conn: Connection[Row], report_id: str, *, project_id: str, spec: Mapping[str, Any]) -> DataReport:
@@ -88,6 +89,17 @@ def finish(conn: Connection[Row], report: DataReport, content: Mapping[str, Any]
     )
 
 
+def surrender(conn: Connection[Row], report: DataReport) -> None:
+    """Give a report back: the next who asks for it has it made by another."""
+    conn.execute(
+        """
+        update reports set lease_until = clock_timestamp(), sent_at = null
+         where id = %(id)s and attempt = %(attempt)s and content is null
+        """,
+        {"id": report.id, "attempt": report.attempt},
+    )
+
+
 def give_up(conn: Connection[Row], content: Mapping[str, Any]) -> int:
     """End the reports whose workers were lost three times with this content; returns how many."""
     ended = conn.execute(
@@ -101,10 +113,14 @@ def give_up(conn: Connection[Row], content: Mapping[str, Any]) -> int:
 
 
 def forget(conn: Connection[Row]) -> int:
-    """Remove the reports that are a week old, and those on files that were deleted; returns how many."""
+    """Remove the reports that are a week old, and those on files that were deleted; returns how many.
+
+    A report that could not be made goes after ten minutes: what kept it from being made may have been mended.
+    """
     removed = conn.execute(
         f"""
         delete from reports r where created_at < clock_timestamp() - interval '{KEPT}'
+            or (made_at < clock_timestamp() - interval '{FAILED_KEPT}' and content->'files' = '[]')
             or exists (select from files f where f.deleted_at is not null
                         and f.id in (r.spec->>'training_file', r.spec->>'validation_file'))
         """

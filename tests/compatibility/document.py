@@ -17,11 +17,14 @@ class Operation:
     schemas: Mapping[str, Any]
 
     def taken(self) -> dict[str, Mapping[str, Any]]:
-        """What it takes in the query or the body, by dotted name; what stands in the path is left out."""
+        """What it takes in the query or the body, by dotted name; what stands in the path is left out.
+
+        A form's names with brackets are dotted too, and items of a list stand for the list.
+        """
         found = {item["name"]: item["schema"] for item in self.described.get("parameters", ()) if item["in"] == "query"}
         for media in self.described.get("requestBody", {}).get("content", {}).values():
             found |= dict(self._members(media["schema"], ""))
-        return found
+        return {re.sub(r"\[(\w+)\]", r".\1", name).replace("[]", ""): schema for name, schema in found.items()}
 
     def answered(self) -> dict[str, Mapping[str, Any]]:
         """The members of its answer, by dotted name."""

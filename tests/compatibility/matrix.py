@@ -81,13 +81,12 @@ def _taken(caller: Caller, call: Call, ours: Operation) -> Iterator[Line]:
 
 
 def _described(name: str, taken: Mapping[str, Any]) -> bool:
-    """Whether the document knows the name, in a form as brackets, or as an object of which it says no more."""
-    head, _, rest = name.partition(".")
-    return name in taken or f"{head}[{rest}]" in taken or (head in taken and not _inside(head, taken))
-
-
-def _inside(name: str, taken: Mapping[str, Any]) -> bool:
-    return any(each.startswith((f"{name}.", f"{name}[")) for each in taken)
+    """Whether the document knows the name, or an object around it of which it says no more."""
+    while name not in taken:
+        name = name.rpartition(".")[0]
+        if not name or any(each.startswith(f"{name}.") for each in taken):
+            return False
+    return True
 
 
 def _answered(call: Call, ours: Operation) -> Iterator[Line]:

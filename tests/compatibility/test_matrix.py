@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from openai.pagination import SyncCursorPage
+from openai.types.file_create_params import ExpiresAfter
 from openai.types.fine_tuning import FineTuningJob
 from openai.types.fine_tuning.job_create_params import Method
 
@@ -81,6 +82,11 @@ def test_a_member_of_a_variant_is_tried_in_that_variant():
     assert beta["'auto'"] == {"type": "dpo", "dpo": {"hyperparameters": {"beta": "auto"}}}
     assert beta["float"]["dpo"]["hyperparameters"]["beta"] == 0.5
     assert tried["method.type"]["'supervised'"] == {"type": "supervised"}
+
+
+def test_a_member_is_tried_beside_those_that_its_object_must_have():
+    tried = {found.name: found.examples for found in types.parameters("expires_after", ExpiresAfter)}
+    assert tried["expires_after.anchor"]["'created_at'"] == {"anchor": "created_at", "seconds": 3600}
 
 
 def test_a_page_has_the_members_of_its_items():

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Required, Union, get_args, get_origin, get_type_hints
 
 from openai import BaseModel, Omit
 from openai._types import NotGiven
@@ -66,10 +66,10 @@ def _within(kind: Any, member: str, value: Any) -> Any:
 
 
 def _least(members: Any) -> dict[str, Any]:
-    hints = get_type_hints(members)
-    return {
-        name: next(value for _, value in _examples(hints[name], name)) for name in sorted(members.__required_keys__)
-    }
+    """What an object must have; its own list of that is empty, as its annotations are kept as text."""
+    hints = get_type_hints(members, include_extras=True)
+    required = {name: get_args(hint)[0] for name, hint in hints.items() if get_origin(hint) is Required}
+    return {name: next(value for _, value in _examples(kind, name)) for name, kind in sorted(required.items())}
 
 
 def _examples(kind: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -101,6 +101,24 @@ def test_the_reports_of_a_project_that_wait_are_counted(report):
         assert reports.waiting(conn, PROJECT) == 0
 
 
+def test_a_report_that_was_given_back_is_offered_and_made_at_once(report):
+    assert offered()
+    held = claimed()
+    assert held is not None
+    with transaction() as conn:
+        reports.surrender(conn, held)
+    assert offered()
+    assert claimed() is not None
+
+
+def test_a_report_that_could_not_be_made_is_forgotten_soon(report):
+    finished(claimed())
+    with transaction() as conn:
+        assert reports.forget(conn) == 0
+        conn.execute("update reports set made_at = clock_timestamp() - interval '11 minutes'")
+        assert reports.forget(conn) == 1
+
+
 def test_a_report_goes_with_its_file_and_after_a_week(report):
     with transaction() as conn:
         file = files.insert(conn, new_file())

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
@@ -10,11 +11,13 @@ from app.core import names
 from app.core.job import DataReport
 from app.store import reports
 from app.store.db import transaction
+from tests.services import eventually
 from tests.store.conftest import PROJECT
 from tests.trainer.conftest import chat
 from tests.workers.stages.samples import ROWS, VALID, content, created, uploaded
 from workers import reports as making
 from workers import validation
+from workers.supervision import Stopped
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +36,13 @@ def made(report: DataReport) -> dict:
     with transaction() as conn:
         found = reports.ask(conn, report.id, project_id=PROJECT, spec={}).content
     assert found is not None
+    return found
+
+
+def lease_until(report: DataReport) -> datetime:
+    with transaction() as conn:
+        [row] = conn.execute("select lease_until from reports where id = %s", (report.id,))
+    found: datetime = row["lease_until"]
     return found
 
 
@@ -70,16 +80,27 @@ def test_a_report_that_is_made_is_not_made_again(key_id):
     assert made(report) == before
 
 
-def test_a_worker_that_shuts_down_lets_go_of_the_report(key_id, monkeypatch):
+def test_a_worker_that_shuts_down_gives_the_report_to_the_next(key_id, monkeypatch):
     report = asked(training_file=uploaded(ROWS))
     monkeypatch.setattr(making.shutting_down, "value", 1)
     making.make(report.id)
     monkeypatch.setattr(making.shutting_down, "value", 0)
-    with transaction() as conn:
-        conn.execute(
-            "update reports set lease_until = clock_timestamp() - interval '1 second' where id = %s", (report.id,)
-        )
     assert made(report)["error"] is None
+
+
+def test_a_lease_is_kept_while_a_worker_is_busy_and_lost_to_another(key_id):
+    report = asked(training_file="file-none")
+    with transaction() as conn:
+        held = reports.claim(conn, report.id, lease_seconds=0.1)
+    assert held is not None
+    first = lease_until(report)
+    with making.Turn(held, lease_seconds=0.1) as turn:
+        eventually(lambda: lease_until(report) > first)
+        turn.go_on()
+        with transaction() as conn:
+            conn.execute("update reports set attempt = attempt + 1 where id = %s", (report.id,))
+        with pytest.raises(Stopped):
+            eventually(turn.go_on)
 
 
 def test_one_wrong_row_among_many_is_named_in_bounded_memory(key_id):
