@@ -1,7 +1,6 @@
 """The window while many jobs go through it, and what a dispatch costs meanwhile."""
 
 import json
-import threading
 import time
 
 from redis import Redis
@@ -10,20 +9,19 @@ from app import queue
 from app.config import Settings
 from app.core.states import TASKS, Status
 from app.store.db import autocommit
+from tests.onlooker import Onlooker
 
-LOOK_SECONDS, DISPATCH_SECONDS = 0.1, 0.25
+DISPATCH_SECONDS = 0.25
 OFFERED = """
     select count(*) n from jobs where status = %s and woken_at is not null and task_id = any(%s)
 """
 
 
-class Watch:
-    """Looks into the queues while its context lasts, and dispatches now and then, as every process may.
-
-    What goes wrong there is raised when the context ends.
-    """
+class Watch(Onlooker):
+    """Looks into the queues, and dispatches now and then, as every process may."""
 
     def __init__(self, broker: Redis, settings: Settings) -> None:
+        super().__init__()
         self.longest = 0
         """Messages in one queue at one moment."""
         self.most_offered = 0
@@ -32,29 +30,12 @@ class Watch:
         """Seconds of each dispatch, its messages included."""
         self._broker, self._prefix = broker, settings.redis_prefix
         self._dispatch_at = 0.0
-        self._failure: BaseException | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self._failure is not None and kind is None:
-            raise self._failure
-
-    def _watch(self) -> None:
-        try:
-            while not self._ended.wait(LOOK_SECONDS):
-                for status in TASKS:
-                    self._look_into(status)
-                if time.monotonic() >= self._dispatch_at:
-                    self._dispatch()
-        except BaseException as error:  # noqa: BLE001 - raised again where the context ends
-            self._failure = error
+    def look(self) -> None:
+        for status in TASKS:
+            self._look_into(status)
+        if time.monotonic() >= self._dispatch_at:
+            self._dispatch()
 
     def _look_into(self, status: Status) -> None:
         messages = self._broker.lrange(self._prefix + queue.celery_queue(status, "train"), 0, -1)
