@@ -30,8 +30,8 @@ check: .venv/ready  ## format, lint, types, import contracts
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: .venv/ready  ## the figures of the README, measured here
-	@.venv/bin/python -m tests.bench
+bench: .venv/ready  ## the figures of the README, measured here; PART=many, latency, fairness or dry_runs alone
+	@.venv/bin/python -m tests.bench $(PART)
 
 mutants: .venv/ready  ## take out one guard of the protocol at a time, and see which test fails
 	@.venv/bin/python -m tests.mutants

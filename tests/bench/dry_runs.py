@@ -3,22 +3,19 @@
 One embedded stack with the settings as shipped; each job begins with a trainer that stands by.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from openai import OpenAI
 
 from app.embedded.stack import Stack, as_shipped
 from tests.bench.customer import DATA, MODEL, Customer, await_that
-from tests.bench.tables import Row
+from tests.bench.tables import Row, Say
 from tests.services import scratch_directory
 
 LORA = {"batch_size": 16, "training_type": "lora"}
 TIMED_EPOCHS = (1, 2)
 FORECAST_EPOCHS = (1, 3)
 GOAL = 0.30
-
-Say = Callable[[str], None]
 
 
 def run(say: Say = print) -> list[Row]:
