@@ -55,6 +55,10 @@ def job_rows(evidence: Evidence) -> list[Row]:
         Row("wishes of their owners", ", ".join(f"{n} {verb}" for verb, n in sorted(verbs.items())) or "none"),
         Row("attempts, workers lost", f"{_attempts(evidence)}, {_losses(evidence)}"),
         _zero("lost", len(list(verdict.lost(evidence)))),
+        Row(
+            "given up after the fourth loss in a row without a checkpoint",
+            str(sum(verdict.given_up(evidence, job) for job in evidence.jobs)),
+        ),
         _zero("ended otherwise than expected", len(list(verdict.unexpected(evidence)))),
         _zero("trained twice", len(twice)),
         Row("terminal events per job", f"{min(ends)} to {max(ends)}", "1", set(ends) == {1}),

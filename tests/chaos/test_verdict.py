@@ -75,6 +75,45 @@ def with_row(**changes):
     return replace(SOUND, jobs={JOB: ROW | changes})
 
 
+def lost(attempt, losses, at):
+    return {"attempt": attempt, "created_at": wall(at), "data": {"worker": "w", "losses": losses}, "lost": True}
+
+
+def given_up(*, losses=(1, 2, 3, 4), begun=(0, 0, 0, 0), code="worker_lost"):
+    """A job that failed after these losses, whose runs began at these steps."""
+    told = [
+        each
+        for number, count in enumerate(losses)
+        for each in (
+            event(number + 2, "running", "queued", 2 + 2 * number),
+            lost(number + 2, count, 3 + 2 * number),
+            event(number + 2, "failed" if number == 3 else "queued", "running", 3 + 2 * number),
+        )
+    ]
+    return replace(
+        SOUND,
+        events={JOB: [*EVENTS[:2], *told]},
+        sights=[Sight(50 + n, JOB, n + 2, step, "start", 2.5 + 2 * n) for n, step in enumerate(begun)],
+        jobs={JOB: ROW | {"status": "failed", "attempt": 5, "error": {"code": code}}},
+        models={},
+        weights={},
+    )
+
+
+def test_a_job_that_was_lost_four_times_in_a_row_may_be_given_up():
+    assert verdict.violations(given_up()) == []
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [given_up(losses=(1, 2, 1, 2)), given_up(begun=(0, 0, 7, 7)), given_up(code="internal_error")],
+    ids=["with a checkpoint in between", "although a run began further", "with another error"],
+)
+def test_a_job_that_failed_otherwise_is_unexpected(spoilt):
+    [said] = verdict.unexpected(spoilt)
+    assert "ended as failed" in said
+
+
 def with_order(**changes):
     return replace(SOUND, orders=[replace(ORDER, **changes)])
 
