@@ -64,7 +64,7 @@ def waiting(conn: Connection[Row]) -> list[tuple[Status, str]]:
 def _lock(conn: Connection[Row], status: Status) -> None:
     """Let one transaction at a time change what is offered, so that limits hold across queues.
 
-    It holds the lock for no disk: an offer that a crash of the server forgets is made again, and its message is void.
+    Its holder waits for no disk: an offer that a crash of the server forgets is made again, and its message is void.
     """
     conn.execute(
         "select pg_advisory_xact_lock(hashtextextended(%s, 1)), set_config('synchronous_commit', 'off', true)",
