@@ -11,7 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 
 from app.embedded.processes import StackError, interrupt_on_signals
-from tests.bench import api, dry_runs, engine_table, estimates, fairness, latency, machine, many, scale, service_table
+from tests.bench import (
+    api,
+    data_reports,
+    dry_runs,
+    engine_table,
+    estimates,
+    fairness,
+    latency,
+    machine,
+    many,
+    scale,
+    service_table,
+)
 from tests.bench.tables import Row, Say, Tables, show
 
 PARTS: dict[str, Callable[[Say], Tables]] = {
@@ -19,6 +31,7 @@ PARTS: dict[str, Callable[[Say], Tables]] = {
     "service": service_table.tables,
     "estimates": lambda say: {"estimated_finish against the truth": estimates.run(say)},
     "dry_runs": lambda say: {"A dry run's duration against the truth": dry_runs.run(say)},
+    "reports": lambda say: {"The first report on a large file": data_reports.run(say)},
     "scale": lambda say: {"Many rows": scale.run()},
     "api": lambda say: {"API, 8 clients": api.run()},
     "fairness": lambda say: {"Two organizations": fairness.run(say)},

@@ -55,11 +55,11 @@ def _inflict(lookout: Lookout, say: Say) -> list[Struck]:
 
 def _strike(lookout: Lookout, name: str) -> Struck:
     fault = FAULTS[name]
-    limit = fault.limit(lookout.plan)
+    limit, began = fault.limit(lookout.plan), time.monotonic()
     try:
-        return Struck(name, fault.inflict(lookout), limit)
+        return Struck(name, fault.inflict(lookout), limit, began=began)
     except Stuck as stuck:
-        return Struck(name, None, limit, str(stuck))
+        return Struck(name, None, limit, str(stuck), began)
 
 
 def _told(struck: Struck) -> str:

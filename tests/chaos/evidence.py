@@ -21,12 +21,13 @@ select job_id, attempt, created_at, case when type = 'message' then data end as 
 
 @dataclass(frozen=True)
 class Struck:
-    """A fault that was inflicted; `failure` says why its traces did not go."""
+    """A fault that was inflicted, from `began` on (CLOCK_MONOTONIC); `failure` says why its traces did not go."""
 
     fault: str
     recovery: Recovery | None
     limit_seconds: float
     failure: str = ""
+    began: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The table: faults by kind, jobs and how they ended, and what must be zero, one, or all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from tests.bench.tables import Row, show
@@ -14,9 +14,24 @@ def print_tables(evidence: Evidence, violations: Sequence[str]) -> None:
     """Print what happened, and every violation."""
     show("Faults, and the time until their traces were gone", fault_rows(evidence))
     show("Jobs", job_rows(evidence))
+    for said in given_up(evidence):
+        print(f"\n{said}")
     print("\nNo violation." if not violations else f"\n{len(violations)} violations:")
     for said in violations:
         print(f"  {said}")
+
+
+def given_up(evidence: Evidence) -> Iterator[str]:
+    """What befell each job that was given up: its losses, each with the fault that was inflicted before it."""
+    for job in (job for job in evidence.jobs if verdict.given_up(evidence, job)):
+        losses = [evidence.clock.monotonic(event["created_at"]) for event in evidence.events[job] if event["lost"]]
+        yield f"{job} was given up; its losses, and the fault before each: " + "; ".join(
+            next(
+                (f"{each.fault}, {at - each.began:.1f} s" for each in reversed(evidence.struck) if each.began < at),
+                "none",
+            )
+            for at in losses
+        )
 
 
 def fault_rows(evidence: Evidence) -> list[Row]:

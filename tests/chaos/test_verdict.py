@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from tests.chaos import verdict
+from tests.chaos import report, verdict
 from tests.chaos.customers import KINDS, Order
 from tests.chaos.evidence import Evidence, Struck, Timepiece
 from tests.chaos.recovery import Orphan, Recovery
@@ -112,6 +112,15 @@ def test_a_job_that_was_lost_four_times_in_a_row_may_be_given_up():
 def test_a_job_that_failed_otherwise_is_unexpected(spoilt):
     [said] = verdict.unexpected(spoilt)
     assert "ended as failed" in said
+
+
+def test_the_report_names_the_fault_before_each_loss_of_a_job_that_was_given_up():
+    struck = [Struck("kill -9: trainer", None, 10.0, began=at) for at in (2.5, 6.5)]
+    [said] = report.given_up(replace(given_up(), struck=struck))
+    assert said.startswith(f"{JOB} was given up")
+    assert said.endswith(
+        "kill -9: trainer, 0.5 s; kill -9: trainer, 2.5 s; kill -9: trainer, 0.5 s; kill -9: trainer, 2.5 s"
+    )
 
 
 def with_order(**changes):

@@ -21,6 +21,7 @@ _KEYS = {
     "tool": _EVERY | _TOOL,
     "function": _EVERY,
 }
+_SPEAKERS = frozenset({"system", "developer", "user", "assistant"})
 _ALL_KEYS = _EVERY | _ASSISTANT | _TOOL
 
 
@@ -62,6 +63,8 @@ def check_message(message: object, path: str, notes: Notes) -> None:
     if not isinstance(message, dict):
         notes.wrong(path, "data_type", message, expected="an object with role and content", fix="Write such an object.")
         return
+    if _is_plain(message):
+        return
     role = message.get("role")
     if not isinstance(role, str) or role not in _KEYS:
         _note_role(message, path, notes)
@@ -77,6 +80,14 @@ def check_message(message: object, path: str, notes: Notes) -> None:
         _check_string(message, "tool_call_id", path, notes)
     elif role == "function":
         _check_present(message, "name", "the name of the function that this message answers for", path, notes)
+
+
+def _is_plain(message: dict[str, Any]) -> bool:
+    """Whether it is a role that says a text and nothing else, as most messages are: there is nothing to find in it."""
+    role, content = message.get("role"), message.get("content")
+    if len(message) != 2 or not isinstance(role, str) or not isinstance(content, str):
+        return False
+    return role in _SPEAKERS and bool(content) and not content.isspace()
 
 
 def _note_role(message: dict[str, Any], path: str, notes: Notes) -> None:

@@ -66,7 +66,9 @@ class _DoubledObject(dict[str, Any]):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(sorted(pairs, key=_KEY))
+    if len(pairs) > 1:
+        pairs.sort(key=_KEY)
+    value = dict(pairs)
     if len(value) == len(pairs):
         return value
     times = Counter(key for key, _ in pairs)
