@@ -83,6 +83,7 @@ def purge() -> None:
         files.expire(conn)
         dropped = checkpoints.drop_ended(conn)
         deleted_files = files.purgeable(conn)
+        withdrawn_models = models.withdrawn(conn)
         deleted_models = models.purgeable(conn)
     for checkpoint in dropped:
         storage().delete_tree(checkpoint.path)
@@ -90,6 +91,10 @@ def purge() -> None:
         storage().delete(file.path)
         with transaction() as conn:
             files.purged(conn, file.id)
+    for model in withdrawn_models:
+        storage().delete_tree(f"models/{model.project_id}/{model.name}")
+        with transaction() as conn:
+            models.unlink(conn, model.name)
     for model in deleted_models:
         storage().delete_tree(f"models/{model.project_id}/{model.name}")
         storage().delete_tree(model.path)

@@ -63,7 +63,7 @@ def _finalize(lease: Lease) -> Ending:
         "job": job.id,
         "fine_tuned_model": jobdir.tuned_model(job),
         "base_model": job.spec["base"],
-        "requested": job.spec,
+        "requested": {name: value for name, value in job.spec.items() if name != "start"},
         "hyperparameters": job.result["hyperparameters"],
         "environment": job.environment,
         "attempts": job.attempt,

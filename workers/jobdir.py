@@ -17,6 +17,9 @@ from app.store.db import autocommit
 ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
 """Which file of the job becomes which file of the directory."""
 
+START = "start"
+TOLD_OF_START = ("name", "job_id", "base_hash", "parents")
+
 
 def base_model(job: Specified) -> BaseModel:
     """The catalogue's entry of the job's base.
@@ -88,12 +91,36 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
         "method": job.spec["method"],
         "hyperparameters": hyperparameters,
         "seed": job.spec["seed"],
+        "start": _start(job),
         "checkpoint_seconds": settings().checkpoint_seconds,
         "answers": settings().answers,
         "environment": job.environment or {},
         "pace": job.progress.get("pace") or {},
     }
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
+
+
+def _start(job: Job) -> dict[str, Any] | None:
+    """What the trainer is told of the tuned model that it goes on from."""
+    start = job.spec.get("start")
+    return None if start is None else {**{name: start[name] for name in TOLD_OF_START}, "path": START}
+
+
+def fetch_start(job: Job, directory: Path) -> None:
+    """Put the weights of the tuned model that the job goes on from in their place; a resume may need them too.
+
+    Raises JobFailed when they are gone, StorageError when storage is away.
+    """
+    start = job.spec.get("start")
+    if start is None:
+        return
+    if not storage().has_tree(start["path"]):
+        raise JobFailed(
+            f"The weights of {start['name']}, from which this job was to go on, are not in storage any more.",
+            code="model_not_found",
+            param="model",
+        )
+    storage().fetch_tree(start["path"], directory / START, below=start["folder"])
 
 
 def fetch_checkpoints(job: Job, directory: Path) -> None:

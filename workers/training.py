@@ -66,6 +66,7 @@ def _run(lease: Lease, chosen: Backend, directory: Path, publisher: ThreadPoolEx
     job = lease.job
     jobdir.fetch_rows(job, directory)
     jobdir.write_spec(job, directory, hyperparameters=job.result["hyperparameters"])
+    jobdir.fetch_start(job, directory)
     jobdir.fetch_checkpoints(job, directory)
     lease.go_on()
     run = Run(lease, directory, publisher)
@@ -128,7 +129,8 @@ class Run:
     def _start(self, line: Line) -> None:
         with transaction() as conn:
             leases.freeze_environment(conn, self._lease.job, line["environment"])
-            unusable = checkpoints.drop_beyond(conn, self._lease.job, line.get("resumed_from") or 0)
+            dropped = checkpoints.drop_beyond(conn, self._lease.job, line.get("resumed_from") or 0)
+            unusable = checkpoints.unneeded(conn, dropped)
         _remove(unusable)
 
     def _take_checkpoint(self, line: Line) -> None:
@@ -182,6 +184,7 @@ class Run:
             superseded = checkpoints.replaced(conn, checkpoint)
             recorded = checkpoints.record(conn, self._lease.job, checkpoint)
             superseded += checkpoints.prune(conn, self._lease.job)
+            superseded = checkpoints.unneeded(conn, superseded)
         if recorded.kind == "epoch":
             message = f"Checkpoint created at step {recorded.step}"
             data = {"step": recorded.step, "checkpoint": recorded.name}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import queue
-from app.actions.models import tunable
+from app.actions import starts
+from app.actions.models import Tuned, tunable
 from app.actions.pages import Page, cut
 from app.config import settings
 from app.core import names
@@ -60,6 +61,8 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
             idem_key=sent.idempotency_key,
             idem_hash=sent.body_hash,
         )
+        if "start" in spec:
+            events.note(conn, job.id, NewEvent(f"Training goes on from {new.model}", once="start"))
         if new.ignored_keys:
             events.note(conn, job.id, _ignored(new.ignored_keys))
     queue.wake(job)
@@ -98,12 +101,15 @@ def _refuse_beyond_limit(conn: Connection[Row], caller: Caller) -> None:
 
 
 def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseModel, dict[str, Any]]:
-    """The base model of a new job, and its spec. Raises Invalid for a model or file that cannot be used."""
-    base = tunable(new.model)
+    """The base model of a new job, and its spec.
+
+    Raises Invalid for a model or file that cannot be used, Unfit for what a tuned model cannot honour.
+    """
+    base, tuned = tunable(conn, caller, new.model)
     _refuse_unusable_file(conn, caller, new.training_file, "training_file")
     if new.validation_file is not None:
         _refuse_unusable_file(conn, caller, new.validation_file, "validation_file")
-    return base, _spec(new, base)
+    return base, _spec(new, base, tuned)
 
 
 def queue_of(base: BaseModel) -> str:
@@ -122,16 +128,18 @@ def _refuse_unusable_file(conn: Connection[Row], caller: Caller, file_id: str, p
         )
 
 
-def _spec(new: NewJob, base: BaseModel) -> dict[str, Any]:
+def _spec(new: NewJob, base: BaseModel, tuned: Tuned | None) -> dict[str, Any]:
     return {
         "model": new.model,
         "base": base.name,
+        "base_identity": base.identity,
         "training_file": new.training_file,
         "validation_file": new.validation_file,
         "suffix": new.suffix,
         "seed": secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
         "method": new.method,
-        "hyperparameters": dict(new.hyperparameters),
+        "hyperparameters": starts.continued(new.hyperparameters, tuned) if tuned else dict(new.hyperparameters),
+        **({"start": starts.start(tuned)} if tuned else {}),
     }
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from app.config import settings
 from app.core import catalogue as catalogues
@@ -18,19 +18,6 @@ from app.store.db import Connection, Row, autocommit, transaction
 def catalogue() -> catalogues.Catalogue:
     """The base models of this process, read once. Raises CatalogueError."""
     return catalogues.load(Path(settings().models_file))
-
-
-def tunable(name: str) -> BaseModel:
-    """The base model of this name. Raises Invalid."""
-    base = catalogue().find(name)
-    if base is None:
-        raise Invalid(
-            f"Model {name} is not available for fine-tuning or does not exist. "
-            f"Available here: {', '.join(catalogue().names())}.",
-            param="model",
-            code="model_not_available",
-        )
-    return base
 
 
 @dataclass(frozen=True)
@@ -55,14 +42,56 @@ class Tuned:
         return self.made.path
 
     @property
+    def folder(self) -> str:
+        """Where below `path` lies what an engine loads: a checkpoint has more to it."""
+        return "weights" if isinstance(self.made, Checkpoint) else ""
+
+    @property
     def weights(self) -> str:
-        """The storage prefix of what an engine loads: a checkpoint has more to it."""
-        return f"{self.path}/weights" if isinstance(self.made, Checkpoint) else self.path
+        """The storage prefix of what an engine loads."""
+        return str(PurePosixPath(self.path, self.folder))
 
     @property
     def base(self) -> BaseModel | None:
-        """What was tuned, unless the catalogue lost it since."""
-        return catalogue().find(self.job.spec["base"])
+        """What was tuned, unless the catalogue lost it since, or means another model by its name."""
+        found = catalogue().models.get(self.job.spec["base"])
+        was = self.job.spec.get("base_identity")  # a job of an earlier version has none
+        return found if found and was in (None, found.identity) else None
+
+
+def tunable(conn: Connection[Row], caller: Caller, name: str) -> tuple[BaseModel, Tuned | None]:
+    """The base model of this name; or the tuned model, held until the transaction ends, with the base underneath.
+
+    Raises Invalid.
+    """
+    base = catalogue().find(name)
+    if base is not None:
+        return base, None
+    made = permissions.usable(conn, caller.project_id, name, hold=True)
+    if made is None:
+        raise Invalid(
+            f"Model {name} is not available for fine-tuning or does not exist. "
+            f"Available here: {', '.join(catalogue().names())}.",
+            param="model",
+            code="model_not_available",
+        )
+    tuned = Tuned(name, jobs.maker(conn, made.job_id), made)
+    if tuned.base is None:
+        raise _without_base(tuned)
+    return tuned.base, tuned
+
+
+def _without_base(tuned: Tuned) -> Invalid:
+    base = tuned.job.spec["base"]
+    lost = "means another model in this server's catalogue by now"
+    if base not in catalogue().models:
+        lost = "is not in this server's catalogue any more"
+    return Invalid(
+        f"{tuned.name} was tuned from {base}, which {lost}: it can be tuned further once the operator has put back "
+        f"what it was. Available here: {', '.join(catalogue().names())}.",
+        param="model",
+        code="base_model_not_available",
+    )
 
 
 def listed(caller: Caller) -> tuple[list[Base], list[Model]]:

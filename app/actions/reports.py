@@ -25,8 +25,8 @@ def of_file(caller: Caller, file_id: str, *, model: str | None) -> DataReport:
     Raises Unknown, Invalid for a file of another purpose or an unknown model, and OverLimit.
     """
     caller.must("read")
-    base = None if model is None else tunable(model)
     with transaction() as conn:
+        base = None if model is None else tunable(conn, caller, model)[0]
         file = files.get(conn, caller.project_id, file_id)
         if file.purpose != "fine-tune":
             raise Invalid(f"The file {file_id} has the purpose '{file.purpose}': only training files have a report.")

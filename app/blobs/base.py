@@ -75,8 +75,8 @@ class Storage(Protocol):
     def has_tree(self, prefix: str) -> bool:
         """Whether a directory is published under a prefix."""
 
-    def fetch_tree(self, prefix: str, target: Path) -> None:
-        """Copy a published directory, which must be there, to a local one, which must not."""
+    def fetch_tree(self, prefix: str, target: Path, *, below: str = "") -> None:
+        """Copy a published directory, which must be there, to a local one, which must not; or a folder `below` it."""
 
     def tree(self, prefix: str) -> Iterator[tuple[str, int]]:
         """The files of a published directory in order: path relative to it, and size in bytes."""

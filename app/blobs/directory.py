@@ -139,13 +139,13 @@ class Directory:
         if not self.root.is_dir():
             raise StorageError(f"{self.root} is not there")
 
-    def fetch_tree(self, prefix: str, target: Path) -> None:
-        """Copy a published directory to a local one.
+    def fetch_tree(self, prefix: str, target: Path, *, below: str = "") -> None:
+        """Copy a published directory, or a folder below it, to a local one.
 
         Raises StorageError when it is not there or does not fit.
         """
         try:
-            shutil.copytree(self.path(prefix), target, copy_function=_link_or_copy)
+            shutil.copytree(self.path(prefix) / below, target, copy_function=_link_or_copy)
         except (OSError, shutil.Error) as error:
             raise StorageError(f"{prefix} cannot be read: {error}") from error
 

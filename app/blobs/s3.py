@@ -116,16 +116,17 @@ class S3:
             return False
         return True
 
-    def fetch_tree(self, prefix: str, target: Path) -> None:
-        """Copy a published directory to a local one.
+    def fetch_tree(self, prefix: str, target: Path, *, below: str = "") -> None:
+        """Copy a published directory, or a folder below it, to a local one.
 
         Raises StorageError when it is not there, does not fit, or lost a file.
         """
-        sizes = self._sizes(prefix)
+        inside = f"{below}/" if below else ""
+        sizes = {path: size for path, size in self._sizes(prefix).items() if path.startswith(inside)}
         with s3_errors(f"{prefix} cannot be read"):
             target.mkdir()
             for relative, size in sizes.items():
-                path = target / relative
+                path = target / relative.removeprefix(inside)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.fetch(f"{prefix}/{relative}", path)
                 if path.stat().st_size != size:

@@ -1,5 +1,7 @@
 """The base models that may be tuned: read from a TOML file, looked up by name or alias."""
 
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -79,6 +81,11 @@ def _queue(name: str) -> str:
     return name
 
 
+def _identity(source: str, revision: str | None) -> str:
+    """Of the source as the file spells it: a catalogue that moves with its models still means the same ones."""
+    return hashlib.sha256(json.dumps([source, revision]).encode()).hexdigest()[:16]
+
+
 def _model(entry: Mapping[str, Any], folder: Path) -> BaseModel:
     source = entry["source"]
     rates = {kind: float(rate) for kind, rate in entry["learning_rate"].items()}
@@ -89,6 +96,7 @@ def _model(entry: Mapping[str, Any], folder: Path) -> BaseModel:
         name=entry["name"],
         source=str((folder / source).resolve()) if source.startswith(".") else source,
         revision=entry.get("revision"),
+        identity=_identity(source, entry.get("revision")),
         aliases=tuple(entry.get("aliases", ())),
         training_type=training_type,
         learning_rates=rates,

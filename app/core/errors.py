@@ -2,6 +2,7 @@
 
 JobServiceError
 ├── Invalid            400  the request is wrong: body, parameter, file
+│   ├── Unfit          400  the model to go on from cannot honour a hyperparameter
 │   └── WrongState     400  the job cannot do that now, or ever
 ├── Unauthenticated    401  no key, or one that is not valid
 ├── Forbidden          403  the key may not do this
@@ -31,6 +32,10 @@ class Invalid(JobServiceError):
     """The request is wrong and stays wrong."""
 
     status = 400
+
+
+class Unfit(Invalid):
+    """The model that a job goes on from cannot honour a hyperparameter: `param` is our name of it, not a body's."""
 
 
 class WrongState(Invalid):

@@ -56,13 +56,21 @@ LIMITS: dict[str, Limit] = {
 }
 
 
+SHAPE = ("training_type", "lora_rank", "lora_alpha", "lora_targets")
+"""What a tuned model has by its making: whoever goes on from it has the same."""
+
+
 @dataclass(frozen=True)
 class BaseModel:
-    """A base model of the catalogue. Learning rates are per training type; `context_length` is in tokens."""
+    """A base model of the catalogue. Learning rates are per training type; `context_length` is in tokens.
+
+    `identity` is a hash of what the catalogue says it is: a name may come to mean another model.
+    """
 
     name: str
     source: str
     revision: str | None
+    identity: str
     aliases: tuple[str, ...]
     training_type: str
     learning_rates: Mapping[str, float]

@@ -1,9 +1,12 @@
 """Checkpoints: published states of a run, fenced like everything a worker writes."""
 
+from collections.abc import Collection
+
 from app.core.job import Checkpoint, Job
 from app.core.retention import EPOCHS_KEPT, RESUME_POINTS_KEPT
 from app.store import rows
 from app.store.db import Connection, Row, jsonb
+from app.store.jobs import START
 from app.store.leases import FENCE, LeaseLost, fence
 
 COLUMNS = rows.columns(Checkpoint)
@@ -102,6 +105,19 @@ def drop_ended(conn: Connection[Row]) -> list[Checkpoint]:
         """,
         {},
     )
+
+
+def unneeded(conn: Connection[Row], forgotten: Collection[Checkpoint]) -> list[Checkpoint]:
+    """Those of checkpoints just forgotten that no unfinished job begins with: their bytes can go.
+
+    A statement of its own, so that it sees the jobs whose creation kept the rows from being forgotten until now.
+    """
+    found = conn.execute(
+        f"select {START} as path from jobs where finished_at is null and {START} = any(%(paths)s)",
+        {"paths": [checkpoint.path for checkpoint in forgotten]},
+    )
+    needed = {row["path"] for row in found}
+    return [checkpoint for checkpoint in forgotten if checkpoint.path not in needed]
 
 
 def resumable(conn: Connection[Row], job_id: str) -> list[Checkpoint]:

@@ -11,6 +11,8 @@ from app.store import rows
 from app.store.db import Connection, Row, jsonb
 
 COLUMNS = rows.columns(Job)
+START = "(spec->'start'->>'path')"
+"""Where in storage the tuned model lies that a job goes on from: its bytes stay until the job has ended."""
 
 
 def read(**row: Any) -> Job:

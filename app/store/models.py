@@ -4,8 +4,10 @@ from app.core.errors import Unknown
 from app.core.job import Model
 from app.store import rows
 from app.store.db import Connection, Row, jsonb
+from app.store.jobs import START
 
 COLUMNS = rows.columns(Model)
+BEGUN_WITH = f"exists (select from jobs where finished_at is null and {START} = models.path)"
 
 
 def insert(conn: Connection[Row], new: Model) -> None:
@@ -81,10 +83,31 @@ def linked(conn: Connection[Row], name: str) -> bool:
     return conn.execute(query, (name,)).rowcount == 1
 
 
-def purgeable(conn: Connection[Row]) -> list[Model]:
-    """Deleted models whose bytes are still there."""
+def withdrawn(conn: Connection[Row]) -> list[Model]:
+    """Deleted models that stay for an unfinished job, and whose link under `models/` still stands."""
     return rows.many(
-        conn, Model, f"select {COLUMNS} from models where deleted_at is not null and path <> '' limit 100", {}
+        conn,
+        Model,
+        f"""
+        select {COLUMNS} from models
+         where deleted_at is not null and path <> '' and linked_at is not null and {BEGUN_WITH} limit 100
+        """,
+        {},
+    )
+
+
+def unlink(conn: Connection[Row], name: str) -> None:
+    """Note that the link of a deleted model is gone."""
+    conn.execute("update models set linked_at = null where name = %s and deleted_at is not null", (name,))
+
+
+def purgeable(conn: Connection[Row]) -> list[Model]:
+    """Deleted models whose bytes are still there, and no unfinished job goes on from them."""
+    return rows.many(
+        conn,
+        Model,
+        f"select {COLUMNS} from models where deleted_at is not null and path <> '' and not {BEGUN_WITH} limit 100",
+        {},
     )
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Collection
 
 from app.store.db import Connection, Row
+from app.store.jobs import START
 
 
 def needed(conn: Connection[Row], paths: Collection[str]) -> set[str]:
-    """Those of `paths` that a file, a part, a checkpoint or a model names, and the folders of unfinished jobs.
+    """Those of `paths` that a file, a part, a checkpoint or a model names, or an unfinished job: its folder, its start.
 
     One statement sees one moment: a model that goes over from a running job to a row of its own is never in neither.
     """
     found = conn.execute(
-        """
+        f"""
         select path from files where path = any(%(paths)s)
         union all
         select path from upload_parts where path = any(%(paths)s)
@@ -22,6 +23,8 @@ def needed(conn: Connection[Row], paths: Collection[str]) -> set[str]:
         union all
         select 'models/' || project_id || '/' || name from models
          where path <> '' and 'models/' || project_id || '/' || name = any(%(paths)s)
+        union all
+        select {START} from jobs where finished_at is null and {START} = any(%(paths)s)
         union all
         select 'jobs/' || id from jobs
          where finished_at is null

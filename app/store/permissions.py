@@ -12,15 +12,19 @@ COLUMNS = rows.columns(Permission)
 HELD = "name = any(array(select model from permissions where project_id = %(project)s))"
 
 
-def usable(conn: Connection[Row], project_id: str, name: str) -> Model | Checkpoint | None:
-    """The tuned model, or else the epoch checkpoint, of this name that a project may use now: its own, or permitted."""
+def usable(conn: Connection[Row], project_id: str, name: str, *, hold: bool = False) -> Model | Checkpoint | None:
+    """The tuned model, or else the epoch checkpoint, of this name that a project may use now: its own, or permitted.
+
+    With `hold` it cannot be deleted or forgotten before this transaction has ended.
+    """
     wanted = {"project": project_id, "name": name}
+    lock = "for share" if hold else ""
     return rows.one(
         conn,
         Model,
         f"""
         select {models.COLUMNS} from models
-         where name = %(name)s and deleted_at is null and (project_id = %(project)s or {HELD})
+         where name = %(name)s and deleted_at is null and (project_id = %(project)s or {HELD}) {lock}
         """,
         wanted,
     ) or rows.one(
@@ -29,7 +33,7 @@ def usable(conn: Connection[Row], project_id: str, name: str) -> Model | Checkpo
         f"""
         select {checkpoints.COLUMNS} from checkpoints
          where name = %(name)s and kind = 'epoch'
-           and (job_id in (select id from jobs where project_id = %(project)s) or {HELD})
+           and (job_id in (select id from jobs where project_id = %(project)s) or {HELD}) {lock}
         """,
         wanted,
     )

@@ -151,6 +151,17 @@ def test_what_is_published_already_stays_as_it_is(store, tmp_path):
     assert left(store) == before
 
 
+def test_a_folder_of_a_tree_comes_without_the_rest(store, tmp_path):
+    files = {"weights/a": b"1", "weights/deep/b": b"2", "weights-of-others": b"3", "state/c": b"4"}
+    store.put_tree("jobs/j/a1/step-1", folder(tmp_path / "source", files))
+    store.fetch_tree("jobs/j/a1/step-1", tmp_path / "copy", below="weights")
+    copy = tmp_path / "copy"
+    assert {str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*") if path.is_file()} == {
+        "a": b"1",
+        "deep/b": b"2",
+    }
+
+
 def test_a_published_tree_survives_its_source(store, tmp_path):
     source = folder(tmp_path / "source")
     store.put_tree("jobs/j/a1/model", source)

@@ -10,6 +10,7 @@ BASE = BaseModel(
     name="tiny",
     source="./tiny",
     revision=None,
+    identity="",
     aliases=(),
     training_type="lora",
     learning_rates={"lora": 0.01, "full": 0.001},

@@ -25,7 +25,8 @@ WEIGHTS = {
 
 def tuned(who: Person, *, training_type: str = "lora", lora_rank: int = 4) -> Model:
     job = running(who.row(who.job()["id"]))
-    chosen = {"epochs": 1, "training_type": training_type, "lora_rank": lora_rank}
+    adapter = {"lora_rank": lora_rank, "lora_alpha": 8.0, "lora_targets": ["q_proj", "v_proj"]}
+    chosen = {"epochs": 1, "training_type": training_type, **adapter}
     made = {"hyperparameters": chosen, "metrics": {"valid_loss": 0.5}, "manifest_file": "file-m"}
     job = finished(claimed(finished(job, Outcome.DONE, result=made)), Outcome.DONE)
     path = f"jobs/{job.id}/a1/model"
@@ -53,7 +54,9 @@ def model(ann) -> Model:
 
 @pytest.fixture
 def epoch(ann, checkpoint):
-    job = running(ann.row(ann.job()["id"]))
+    adapter = {"lora_rank": 4, "lora_alpha": 8.0, "lora_targets": ["all-linear"]}
+    made = {"hyperparameters": {"training_type": "lora", **adapter}}
+    job = claimed(finished(claimed(ann.row(ann.job()["id"])), Outcome.DONE, result=made))
     made = checkpoint(job, 4, kind="epoch")
     made = type(made)(**{**vars(made), "name": f"ft:tiny/base:ann-org::{job.id[-8:]}:ckpt-step-4"})
     storage().put(f"{made.path}/adapter_config.json", b"{}")

@@ -72,10 +72,10 @@ def start(client: OpenAI) -> Callable[..., FineTuningJob]:
     training = upload(client, [chat(place) for place in range(40)])
     validation = upload(client, [chat(place) for place in range(100, 104)])
 
-    def create(**hyperparameters: Any) -> FineTuningJob:
+    def create(*, model: str = "tiny", **hyperparameters: Any) -> FineTuningJob:
         given: Any = {"n_epochs": 30, "batch_size": 4, **hyperparameters}
         return client.fine_tuning.jobs.create(
-            model="tiny",
+            model=model,
             training_file=training,
             validation_file=validation,
             seed=11,

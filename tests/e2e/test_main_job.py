@@ -1,11 +1,13 @@
 """The main job through the official client, disturbed in every way an operator and a user can."""
 
 import base64
+import json
 import os
 import signal
 import subprocess
 import sys
 
+import openai
 import pytest
 
 from app.embedded.stack import ROOT
@@ -53,6 +55,23 @@ def test_an_alias_of_the_catalogue_trains_its_model(client, start, undisturbed):
     job = client.fine_tuning.jobs.create(model="gpt-4o-mini-2024-07-18", training_file=undisturbed.training_file)
     assert job.model == "gpt-4o-mini-2024-07-18"
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def test_a_tuned_model_is_tuned_further_from_where_it_is(client, start, undisturbed):
+    job = succeeded(client, start(model=undisturbed.fine_tuned_model, n_epochs=1, learning_rate=1e-6))
+    assert (job.model, job.parent_model) == (undisturbed.fine_tuned_model,) * 2
+    assert job.fine_tuned_model == f"ft:tiny:default::{job.id[-8:]}"
+    assert client.models.retrieve(job.fine_tuned_model).parent_model == undisturbed.fine_tuned_model
+    assert client.fine_tuning.jobs.checkpoints.list(job.id).data[0].metrics.full_valid_loss == pytest.approx(
+        client.fine_tuning.jobs.checkpoints.list(undisturbed.id).data[0].metrics.full_valid_loss, abs=0.01
+    )
+    [nearest] = json.loads(client.files.content(job.manifest_file).read())["parents"]
+    before = json.loads(client.files.content(undisturbed.manifest_file).read())
+    file = "adapter_model.safetensors"
+    assert nearest["sha256"] == {file: before["files"][file]["sha256"]}
+    with pytest.raises(openai.BadRequestError) as refused:
+        start(model=undisturbed.fine_tuned_model, lora_rank=2)
+    assert refused.value.param == "method.supervised.hyperparameters.lora_rank"
 
 
 def test_a_pause_frees_the_process_and_resume_costs_no_bit(stack, client, start, undisturbed, tmp_path):

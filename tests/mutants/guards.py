@@ -6,6 +6,8 @@ LEASES = "app/store/leases.py"
 JOBS = "app/store/jobs.py"
 EVENTS = "app/store/events.py"
 CHECKPOINTS = "app/store/checkpoints.py"
+MODELS = "app/store/models.py"
+PERMISSIONS = "app/store/permissions.py"
 WINDOWS = "app/store/windows.py"
 TABLES = "app/store/migrations/0001_jobs.sql"
 SHARES = "app/store/migrations/0002_shares.sql"
@@ -15,6 +17,7 @@ OF_GUARDS = "tests/store/test_guards.py"
 OF_LEASES = "tests/store/test_leases.py"
 OF_RIVALS = "tests/store/test_rivals.py"
 OF_SCHEMA = "tests/store/test_schema.py"
+OF_STARTS = "tests/store/test_starts.py"
 OF_WINDOWS = "tests/store/test_windows.py"
 OF_WATCHDOG = "tests/trainer/test_watchdog.py"
 
@@ -154,6 +157,30 @@ CLAUSES = [
     ),
 ]
 
+STARTS = [
+    Mutant(
+        "the hold of a create on the model it goes on from",
+        PERMISSIONS,
+        {'"for share" if hold else ""': '""'},
+        word="delete waits for a create",
+        test=f"{OF_STARTS}::test_a_delete_waits_for_a_create_that_has_found_the_model",
+    ),
+    Mutant(
+        "a deleted model's bytes stay for a job",
+        MODELS,
+        {"path <> '' and not {BEGUN_WITH} limit 100": "path <> '' limit 100"},
+        word="deleted model stays",
+        test=f"{OF_STARTS}::test_a_deleted_model_stays_without_its_link_until_the_job_that_goes_on_from_it_has_ended",
+    ),
+    Mutant(
+        "a superseded checkpoint's bytes stay for a job",
+        CHECKPOINTS,
+        {"if checkpoint.path not in needed": ""},
+        word="keeps its bytes",
+        test=f"{OF_STARTS}::test_a_checkpoint_that_is_superseded_while_a_create_has_found_it_keeps_its_bytes",
+    ),
+]
+
 TABLE_GUARDS = [
     Mutant(
         "the guard against illegal moves",
@@ -209,4 +236,4 @@ WATCHDOG = [
     ),
 ]
 
-MUTANTS = [*FENCES, *CLAUSES, *TABLE_GUARDS, *WATCHDOG]
+MUTANTS = [*FENCES, *CLAUSES, *STARTS, *TABLE_GUARDS, *WATCHDOG]

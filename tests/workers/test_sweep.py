@@ -116,6 +116,22 @@ def test_a_deleted_file_stays_as_long_as_an_unfinished_job_needs_it(key_id):
     assert has("files/named") == [False]
 
 
+def test_what_an_unfinished_job_goes_on_from_stays_when_no_row_names_it_any_more(key_id, tmp_path):
+    maker = ended(claimed(made(key_id)))
+    model, forgotten = (tree(f"jobs/{maker.id}/a1/{name}", tmp_path) for name in ("model", "step-4"))
+    with transaction() as conn:
+        models.delete(conn, PROJECT, model_row(maker, model).name)
+    children = [made(key_id, start={"path": path}) for path in (model, forgotten)]
+    clock.purge()
+    assert swept() == []
+    assert [storage().has_tree(path) for path in (model, forgotten)] == [True, True]
+    for child in children:
+        ended(claimed(child))
+    clock.purge()
+    swept()
+    assert has(model, forgotten) == [False, False]
+
+
 @pytest.mark.parametrize("state", [claimed, queued, running, finalizing])
 def test_nothing_of_an_unfinished_job_goes(new_job, tmp_path, state):
     job = state(new_job)

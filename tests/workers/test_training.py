@@ -50,11 +50,13 @@ class Scripted:
         self.lines, self.ends = lines, ends
         self.spec: dict[str, Any] = {}
         self.found: list[str] = []
+        self.start: dict[str, bytes] = {}
         self.between: Callable[[], None] = lambda: None
 
     def run(self, job_dir: Path, report: Report) -> Outcome:
         self.spec = json.loads((job_dir / "spec.json").read_text())
         self.found = sorted(path.name for path in job_dir.glob("checkpoints/*"))
+        self.start = {path.name: path.read_bytes() for path in job_dir.glob("start/*")}
         for line in self.lines:
             if line["type"] == "checkpoint":
                 (job_dir / line["path"]).mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,10 @@ def checkpoint_line(number: int, kind: str = "resume") -> dict[str, Any]:
 
 @pytest.fixture
 def waiting_job(key_id) -> Job:
+    return waiting(key_id)
+
+
+def waiting(key_id: str, **spec: Any) -> Job:
     path = f"files/{names.file_id()}"
     written = storage().put(path, b'{"messages": []}\n')
     with transaction() as conn:
@@ -95,7 +101,7 @@ def waiting_job(key_id) -> Job:
                 datetime.now(UTC),
             ),
         )
-    job = made(key_id, base="tuneyard-tiny", training_file=file.id, method="supervised", seed=1)
+    job = made(key_id, base="tuneyard-tiny", training_file=file.id, method="supervised", seed=1, **spec)
     return finished(claimed(job), Outcome.DONE, result={"hyperparameters": HYPERPARAMETERS})
 
 
@@ -152,6 +158,56 @@ def test_a_lost_run_goes_on_from_its_newest_checkpoint(waiting_job):
     trained(now(job), second)
     assert second.found == ["step-2"]
     assert any(event.message.startswith("Resumed from the checkpoint at step 2") for event in told(job))
+
+
+START = {
+    "name": "ft:tuneyard-tiny:default::before",
+    "job_id": "ftjob-before",
+    "path": "jobs/ftjob-before/a1/step-4",
+    "folder": "weights",
+    "base_hash": "e" * 64,
+    "parents": [],
+}
+
+
+def test_every_attempt_finds_the_weights_that_its_job_goes_on_from(key_id, tmp_path):
+    for name in ("weights", "state"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tensors.safetensors").write_bytes(name.encode())
+    storage().put_tree(START["path"], tmp_path)
+    job = waiting(key_id, start=START)
+    first = Scripted([STARTED, checkpoint_line(2), step(3)], TrainerLost("killed"))
+    trained(job, first)
+    eventually(lambda: known(job) == [2])
+    due(job)
+    second = Scripted([{**STARTED, "resumed_from": 2}, DONE])
+    assert trained(now(job), second).status is Status.FINALIZING
+    for backend in (first, second):
+        assert backend.start == {"tensors.safetensors": b"weights"}
+        assert backend.spec["start"] == {
+            "name": START["name"],
+            "job_id": "ftjob-before",
+            "path": "start",
+            "base_hash": "e" * 64,
+            "parents": [],
+        }
+
+
+def test_a_job_whose_parent_is_gone_from_storage_fails_and_says_so(key_id):
+    job = waiting(key_id, start={**START, "path": "jobs/ftjob-gone/a1/model", "folder": ""})
+    with pytest.raises(JobFailed):
+        trained(job, Scripted([STARTED, DONE]))
+    error = now(job).error
+    assert (error["code"], error["param"]) == ("model_not_found", "model")
+    assert START["name"] in error["message"]
+
+
+def test_a_superseded_checkpoint_that_another_job_goes_on_from_stays_in_storage(key_id, waiting_job):
+    root = f"jobs/{waiting_job.id}/a{waiting_job.attempt + 1}"
+    made(key_id, start={"path": f"{root}/step-1"})
+    trained(waiting_job, Scripted([STARTED, *(checkpoint_line(step, "epoch") for step in range(1, 6)), DONE]))
+    left = storage().path(root).glob("step-*")
+    assert sorted(path.name for path in left) == ["step-1", "step-3", "step-4", "step-5"]
 
 
 def progress_line(number: int, **more: Any) -> dict[str, Any]:

@@ -106,6 +106,11 @@ def reference(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return load_file(path) if path.exists() else {}
 
 
+def unusable(checkpoint: Checkpoint, why: object) -> Failure:
+    message = f"The weights of the checkpoint {checkpoint.path.name} cannot be loaded: {why} Remove it to start over."
+    return Failure("checkpoint_unusable", message)
+
+
 def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> None:
     """Put optimizer state and generators back.
 

@@ -5,18 +5,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import publishing
+from workers.trainer import publishing, starts
 from workers.trainer.checkpoints import History
 from workers.trainer.spec import Spec
 
 
 def describe(directory: Path, spec: Spec, history: History) -> dict[str, Any]:
-    """Hashes of the data and of the exported files, resolved hyperparameters, seed, environment."""
+    """Hashes of the data and of the exported files, what was gone on from, hyperparameters, seed, environment."""
     return {
         "job_id": spec.job_id,
         "tuned_model": spec.tuned_model,
         "base_model": spec.base.name,
         "base_revision": spec.base.revision,
+        "parents": starts.lineage(spec, history.environment),
         "method": spec.method,
         "hyperparameters": {name: value for name, value in asdict(spec.hyperparameters).items() if value is not None},
         "seed": spec.seed,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -23,6 +24,10 @@ MODE = 0o644
 transformers_logging.disable_progress_bar()
 
 
+class Misfit(Exception):
+    """Weights are not of the model that they are for; the message says why."""
+
+
 def count_parameters(base: Base) -> int:
     """Parameters of the model by its configuration alone, no weight read."""
     try:
@@ -35,7 +40,7 @@ def count_parameters(base: Base) -> int:
 
 
 def load_base(base: Base, *, dtype: torch.dtype, device: str, weights: Path | None = None) -> Any:
-    """The causal model, from `weights` where given. Raises Failure `model_load_failed`."""
+    """The causal model, from `weights` where given. Raises Failure `model_load_failed`, and Misfit for the weights."""
     try:
         model = AutoModelForCausalLM.from_pretrained(
             weights or base.source,
@@ -47,15 +52,17 @@ def load_base(base: Base, *, dtype: torch.dtype, device: str, weights: Path | No
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        if weights is not None:
+            raise Misfit(f"{type(error).__name__}: {error}") from error
         raise templates.load_failed(base, error) from error
     return model.to(device)
 
 
 def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], weights: Path | None) -> Any:
-    """The model ready to train, in training mode; `weights` is a checkpoint's directory to go on from.
+    """The model ready to train, in training mode; `weights` is a directory of weights to go on from.
 
     Trainable weights are float32; a frozen base is kept in the run's dtype. Raises Failure `model_load_failed` and
-    `lora_targets_unknown` and `checkpoint_unusable`.
+    `lora_targets_unknown`, and Misfit when the weights are not of this model.
     """
     device = environment["device"]
     if settings.training_type == "full":
@@ -65,7 +72,7 @@ def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], 
 
 
 def _with_adapter(model: Any, base: Base, settings: Hyperparameters, weights: Path | None) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model, set_peft_model_state_dict
+    from peft import LoraConfig, TaskType, get_peft_model
 
     targets = list(settings.lora_targets)
     config = LoraConfig(
@@ -81,14 +88,20 @@ def _with_adapter(model: Any, base: Base, settings: Hyperparameters, weights: Pa
         message = f"LoRA cannot be put on these modules of {base.name}: {error}"
         raise Failure("lora_targets_unknown", message, param="lora_targets") from error
     if weights is not None:
-        try:
-            set_peft_model_state_dict(adapted, load_file(weights / ADAPTER_FILE))
-        except RuntimeError as error:
-            message = (
-                f"The checkpoint {weights.parent.name} holds an adapter of another shape. Remove it to start over."
-            )
-            raise Failure("checkpoint_unusable", message) from error
+        _fill(adapted, weights / ADAPTER_FILE)
     return adapted
+
+
+def _fill(adapted: Any, path: Path) -> None:
+    """Put an adapter's weights in their places, every one of them."""
+    from peft import set_peft_model_state_dict
+
+    try:
+        done = set_peft_model_state_dict(adapted, load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise Misfit(f"they are no adapter of this shape: {str(error)[:300]}.") from error
+    if done.unexpected_keys or trainable(adapted).keys() & set(done.missing_keys):
+        raise Misfit("they are an adapter of other modules.")
 
 
 def trainable(model: Any) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from workers.trainer import (
     publishing,
     reference,
     rows,
+    starts,
     templates,
     witness,
 )
@@ -95,7 +96,8 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     chosen = environment.decide(
         frozen, parameters=models.count_parameters(spec.base), model_hash=environment.hash_model(spec.base.source)
     )
-    engine = _engine(spec, chosen, train, resumed)
+    chosen |= starts.kept(frozen) if resumed else starts.look(directory, spec, chosen["model_hash"])
+    engine = _engine(directory, spec, chosen, train, resumed)
     history.environment = chosen
     if different := environment.differences(frozen, chosen):
         warn(emit, "This machine differs from the one the job began on; the result may differ in bits.", **different)
@@ -123,17 +125,26 @@ def _attach_reference(run: Run, resumed: Checkpoint | None, check: Callable[[], 
         run.valid = attached(run.valid, "valid")
 
 
-def _engine(spec: Spec, chosen: dict[str, Any], train: Rows, resumed: Checkpoint | None) -> Engine:
+def _engine(directory: Path, spec: Spec, chosen: dict[str, Any], train: Rows, resumed: Checkpoint | None) -> Engine:
     """Model and optimizer as they were at the checkpoint, or fresh ones; completes `chosen` with the packing."""
     environment.apply(chosen, seed=spec.seed)
     settings = spec.hyperparameters
-    model = models.load(spec.base, settings, environment=chosen, weights=resumed.weights if resumed else None)
+    model = _model(directory, spec, chosen, resumed)
     chosen["packing"] = packing.decide(model, train, chosen)
     weights = models.trainable(model)
     optimizer = new_optimizer(weights, weight_decay=settings.weight_decay)
     if resumed:
         checkpoints.restore(resumed, optimizer=optimizer, names=weights)
     return Engine(model, optimizer, chosen, settings.max_grad_norm, methods.of(spec))
+
+
+def _model(directory: Path, spec: Spec, chosen: dict[str, Any], resumed: Checkpoint | None) -> Any:
+    """The model with the checkpoint's weights, or with those that the run begins with."""
+    weights = resumed.weights if resumed else starts.weights(directory, spec)
+    try:
+        return models.load(spec.base, spec.hyperparameters, environment=chosen, weights=weights)
+    except models.Misfit as error:
+        raise checkpoints.unusable(resumed, error) if resumed else starts.unusable(spec, error) from error
 
 
 def read_rows(

@@ -40,6 +40,17 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The tuned model that the run goes on from."""
+
+    name: str
+    job_id: str
+    path: str  # of its weights, in the job directory
+    base_hash: str | None = None  # the model_hash of the base it was tuned from; None where that is a hub id
+    parents: tuple[dict[str, Any], ...] = ()  # what it went on from itself, the nearest first, as manifests have it
+
+
+@dataclass(frozen=True)
 class Spec:
     job_id: str
     base: Base
@@ -50,6 +61,7 @@ class Spec:
     checkpoint_seconds: float
     answers: int  # validation rows answered by base and tuned model at the end
     environment: dict[str, Any]
+    start: Start | None = None  # None: the base itself
     attempt: int = 0  # of the worker that claimed the job; 0 for a run by hand
     pace: dict[str, float] = field(default_factory=dict)  # measured by an earlier attempt, as its progress told
 
@@ -94,6 +106,7 @@ def _parse(raw: Any) -> Spec:
         checkpoint_seconds=float(raw.get("checkpoint_seconds", 30)),
         answers=int(raw.get("answers", 20)),
         environment=dict(raw.get("environment") or {}),
+        start=Start(**_known(Start, raw["start"])) if raw.get("start") else None,
         attempt=int(raw.get("attempt") or 0),
         pace={name: float(value) for name, value in (raw.get("pace") or {}).items()},
     )

@@ -94,6 +94,7 @@ class DryRunSchema(Schema):
     object = Kind("fine_tuning.job.dry_run")
     model = fields.String(required=True)
     base_model = fields.String(required=True)
+    parent_model = fields.String(required=True, allow_none=True)
     training_file = fields.String(required=True)
     validation_file = fields.String(required=True, allow_none=True)
     user_provided_suffix = fields.String(required=True, allow_none=True)
@@ -125,6 +126,7 @@ class DryRunSchema(Schema):
         return {
             **run.spec,
             "base_model": run.spec["base"],
+            "parent_model": run.spec.get("start", {}).get("name"),
             "user_provided_suffix": run.spec["suffix"],
             "metadata": run.new.metadata,
             "ignored_keys": run.new.ignored_keys,

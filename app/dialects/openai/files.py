@@ -47,7 +47,7 @@ class ReportQuery(Schema):
     model = fields.String(
         load_default=None,
         validate=validate.Length(1, 256),
-        metadata={"description": "A base model; without one the rows are checked and no tokens counted"},
+        metadata={"description": "A base or tuned model; without one the rows are checked and no tokens counted"},
     )
 
 

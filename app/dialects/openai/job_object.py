@@ -64,6 +64,12 @@ class JobSchema(Schema):
     )
     model = fields.String(required=True, attribute="spec.model")
     base_model = fields.String(attribute="spec.base", metadata={"description": "The catalogue's name of the model"})
+    parent_model = fields.String(
+        allow_none=True,
+        attribute="spec.start.name",
+        dump_default=None,
+        metadata={"description": "The tuned model or checkpoint that training goes on from"},
+    )
     fine_tuned_model = fields.String(
         required=True, allow_none=True, attribute="result.fine_tuned_model", dump_default=None
     )

@@ -7,14 +7,14 @@ from flask import Response, g, jsonify, request
 from marshmallow import fields
 
 from app.actions import dry_runs, following, jobs
-from app.core.errors import Invalid
+from app.core.errors import Invalid, Unfit
 from app.core.job import Job, NewJob
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai import streaming
 from app.dialects.openai.dry_run import DryRunSchema
 from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
 from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
-from app.dialects.openai.new_job import NewJobSchema, submission
+from app.dialects.openai.new_job import NewJobSchema, submission, unfit
 
 blueprint = Blueprint(
     "fine-tuning", __name__, url_prefix="/v1/fine_tuning/jobs", description="Fine-tuning jobs and what becomes of them"
@@ -54,9 +54,12 @@ class EventQuery(PageQuery):
 @blueprint.response(200, {"anyOf": [JobSchema, DryRunSchema]})
 def create(new: NewJob) -> Response:
     """Create a fine-tuning job; with `dry_run` create none, and answer what it would be"""
-    if new.dry_run:
-        return jsonify(DryRunSchema().dump(dry_runs.make(caller(), new)))
-    return jsonify(JobSchema().dump(jobs.create(caller(), new, submission(request.headers, g.body))))
+    try:
+        if new.dry_run:
+            return jsonify(DryRunSchema().dump(dry_runs.make(caller(), new)))
+        return jsonify(JobSchema().dump(jobs.create(caller(), new, submission(request.headers, g.body))))
+    except Unfit as error:
+        raise unfit(error, g.body) from error
 
 
 @blueprint.get("")

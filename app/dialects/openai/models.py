@@ -25,6 +25,9 @@ class ModelSchema(Schema):
     created = fields.Integer(required=True, metadata={"description": "Unix time, s; 0 for a base model"})
     owned_by = fields.String(required=True)
     base_model = fields.String(metadata={"description": "The catalogue's name of what was tuned, or of an alias"})
+    parent_model = fields.String(
+        allow_none=True, metadata={"description": "The tuned model or checkpoint that its job went on from"}
+    )
     description = fields.String()
     context_length = fields.Integer(metadata={"description": "tokens"})
     memory = fields.Dict(keys=fields.String(), values=fields.String(), metadata={"description": "Per training type"})
@@ -130,6 +133,7 @@ def _tuned(tuned: models.Tuned) -> dict[str, Any]:
     return {
         **_made(tuned.made),
         "base_model": tuned.job.spec["base"],
+        "parent_model": tuned.job.spec.get("start", {}).get("name"),
         "metrics": metrics,
         "hyperparameters": result.get("hyperparameters", {}),
         "manifest_file": result.get("manifest_file") if tuned.job.project_id == caller().project_id else None,

@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 from werkzeug.datastructures import Headers
 
 from app.actions.jobs import MAX_SEED, Submission
-from app.core.errors import Invalid
+from app.core.errors import Invalid, Unfit
 from app.core.job import NewJob
 from app.core.names import SUFFIX
 from app.dialects import bodies
@@ -114,9 +114,7 @@ class NewJobSchema(Schema):
     @post_load(pass_original=True)
     def _to_core(self, body: dict[str, Any], original: Mapping[str, Any], **_: Any) -> NewJob:
         method = body.get("method") or {"type": "supervised"}
-        chosen = (method.get(method["type"]) or {}).get("hyperparameters")
-        if chosen is None:
-            chosen = body.get("hyperparameters") or {}
+        chosen = _chosen(body)[1] or {}
         return NewJob(
             model=body["model"],
             training_file=body["training_file"],
@@ -130,6 +128,23 @@ class NewJobSchema(Schema):
             dry_run=bool(body.get("dry_run")),
             ignored_keys=tuple(_unknown_keys(original)),
         )
+
+
+def _chosen(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
+    """The hyperparameters that count, and where in the body they stand: the method's go before the older ones."""
+    method = body.get("method") or {"type": "supervised"}
+    named = (method.get(method["type"]) or {}).get("hyperparameters")
+    if named is not None:
+        return f"method.{method['type']}.hyperparameters", named
+    return "hyperparameters", body.get("hyperparameters")
+
+
+def unfit(error: Unfit, body: Mapping[str, Any]) -> Invalid:
+    """The error in the words of the body that caused it."""
+    assert error.param is not None
+    name = HyperparametersSchema().fields[error.param].data_key or error.param
+    param = f"{_chosen(body)[0]}.{name}"
+    return Invalid(f"Invalid value for '{param}': {error.message}", param=param)
 
 
 def _unknown_keys(body: Mapping[str, Any]) -> list[str]:
