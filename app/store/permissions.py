@@ -13,7 +13,7 @@ HELD = "name = any(array(select model from permissions where project_id = %(proj
 
 
 def usable(conn: Connection[Row], project_id: str, name: str) -> Model | Checkpoint | None:
-    """The tuned model, or else the epoch checkpoint, of this name that a project may use now: its own, or permitted."""
+    """The tuned model, or else the checkpoint, of this name that a project may use now: its own, or permitted."""
     wanted = {"project": project_id, "name": name}
     return rows.one(
         conn,
@@ -28,7 +28,7 @@ def usable(conn: Connection[Row], project_id: str, name: str) -> Model | Checkpo
         Checkpoint,
         f"""
         select {checkpoints.COLUMNS} from checkpoints
-         where name = %(name)s and kind = 'epoch'
+         where name = %(name)s and {checkpoints.IS_MODEL}
            and (job_id in (select id from jobs where project_id = %(project)s) or {HELD})
         """,
         wanted,
