@@ -105,10 +105,12 @@ def _finalize(lease: Lease) -> Ending:
 
 def _answers_event(job: Job, file_id: str) -> NewEvent:
     answers: dict[str, Any] = job.result["answers"]
+    last = job.result.get("total_steps")
+    step = job.result.get("model_step", last)
     message = (
         f"Answers to {answers['total']} validation prompts that are exactly right: "
         f"base {answers['base_exact']}, tuned {answers['tuned_exact']}"
-    )
+    ) + (f", by the checkpoint of step {step}" if step != last else "")
     return NewEvent(message, data={**answers, "answers_file": file_id}, once="answers")
 
 

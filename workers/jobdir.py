@@ -67,7 +67,7 @@ def write_report_spec(report: DataReport, directory: Path, *, hyperparameters: d
         "tuned_model": "",
         "method": report.spec["method"],
         "hyperparameters": hyperparameters,
-        "seed": 0,
+        "seed": report.spec.get("seed", 0),
     }
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
 
@@ -126,11 +126,14 @@ def fetch_start(job: Job, directory: Path) -> None:
 def fetch_checkpoints(job: Job, directory: Path) -> None:
     """Put the newest two checkpoints of earlier attempts in their places: the trainer takes the newest sound one.
 
-    Raises StorageError when storage is away.
+    So is the best one, where it is to become the model. Raises StorageError when storage is away.
     """
     with autocommit() as conn:
         known = checkpoints.resumable(conn, job.id)
-    for checkpoint in [found for found in known if storage().has_tree(found.path)][:RESUME_POINTS_KEPT]:
+    stored = [found for found in known if storage().has_tree(found.path)]
+    keep_best = job.result["hyperparameters"].get("keep_best")
+    best = [found for found in stored[RESUME_POINTS_KEPT:] if keep_best and found.best]
+    for checkpoint in stored[:RESUME_POINTS_KEPT] + best:
         target = directory / "checkpoints" / f"step-{checkpoint.step}"
         target.parent.mkdir(exist_ok=True)
         storage().fetch_tree(checkpoint.path, target)

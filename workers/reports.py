@@ -17,10 +17,9 @@ from app.store import reports
 from app.store.db import transaction
 from workers import jobdir, scratch
 from workers.supervision import Stopped, Surrendered, shutting_down
-from workers.validation import check_rows, count_tokens, joined
+from workers.validation import check_rows, count_tokens, joined, totals
 
 BEATS = 6  # in the time of a lease
-COUNTS = ("rows", "tokens", "trained_tokens", "longest")
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def _content(report: DataReport, turn: Turn) -> dict[str, Any]:
     try:
         with scratch.directory(report) as directory:
             found = jobdir.fetch_rows(report, directory)
-            checked = check_rows(turn, directory, found, method=report.spec["method"])
+            checked = check_rows(turn, directory, found, report.spec)
             usable = not any(each.error() for each in checked.values())
             counts = _counts(report, turn, directory, checked) if usable and report.spec["base"] else {}
     except JobFailed as error:
@@ -109,7 +108,7 @@ def _counts(report: DataReport, turn: Turn, directory: Path, checked: dict[str, 
     counts = {}
     for role, counted in count_tokens(turn, directory).items():
         checked[role] = joined(checked[role], counted)
-        counts[role] = {**{name: counted[name] for name in COUNTS}, "cut_rows": counted["cut"]["count"]}
+        counts[role] = {**totals(counted), "cut_rows": counted["cut"]["count"]}
     return counts
 
 

@@ -109,7 +109,7 @@ class Run:
     def _take(self, line: Line) -> None:
         if line["type"] == "started":
             self._lease.persist(lambda: self._start(line))
-        elif line["type"] in ("progress", "metrics"):
+        elif line["type"] in ("progress", "metrics", "ended_early"):
             self._progress = self._progress | {name: line[name] for name in PROGRESS if line.get(name) is not None}
             if "seconds_left" in line:
                 self._trained_at = time.monotonic() + line["seconds_left"]
@@ -130,6 +130,7 @@ class Run:
         with transaction() as conn:
             leases.freeze_environment(conn, self._lease.job, line["environment"])
             dropped = checkpoints.drop_beyond(conn, self._lease.job, line.get("resumed_from") or 0)
+            checkpoints.mark_best(conn, self._lease.job, line.get("best_step") or 0)
             unusable = checkpoints.unneeded(conn, dropped)
         _remove(unusable)
 
@@ -149,6 +150,10 @@ class Run:
             return wording.metrics_event(line)
         if line["type"] == "started":
             return wording.started_event(line, self._lease.job)
+        if line["type"] == "ended_early":
+            return wording.ended_early_event(line)
+        if line["type"] == "best":
+            return wording.best_event(line)
         if line["type"] == "warning":
             return NewEvent(
                 line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}"
@@ -158,7 +163,7 @@ class Run:
     def _publish(self, line: Line, held: Path) -> None:
         """Store a checkpoint, then make it known; runs beside the training."""
         job, step = self._lease.job, line["step"]
-        if line["kind"] == "resume" and step < self._newest_step:
+        if line["kind"] == "resume" and not line.get("best") and step < self._newest_step:
             shutil.rmtree(held)
             return  # a newer one waits already
         checkpoint = Checkpoint(
@@ -185,7 +190,7 @@ class Run:
             recorded = checkpoints.record(conn, self._lease.job, checkpoint)
             superseded += checkpoints.prune(conn, self._lease.job)
             superseded = checkpoints.unneeded(conn, superseded)
-        if recorded.kind == "epoch":
+        if recorded.kind == "epoch" or recorded.best:
             message = f"Checkpoint created at step {recorded.step}"
             data = {"step": recorded.step, "checkpoint": recorded.name}
             self._lease.append([NewEvent(message, data=data, once=f"checkpoint:{recorded.step}")])
@@ -214,8 +219,9 @@ class Run:
         storage().put_tree(f"{root}/model", self._directory / done["path"])
         result = {
             "trained_tokens": done["trained_tokens"],
-            "steps": done["step"],
+            "total_steps": done["step"],
             "metrics": done.get("metrics", {}),
+            "model_step": done.get("metrics", {}).get("step", done["step"]),
             "manifest": done.get("manifest", {}),
             "model_path": f"{root}/model",
         }

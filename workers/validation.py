@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from app.core import carveout
 from app.core.dataset import TRAINING, VALIDATION, Finding, Report, RowWarning, check
 from app.core.errors import JobFailed
-from app.core.hyperparameters import resolve
+from app.core.hyperparameters import resolve, said
 from app.core.job import File, Job, NewEvent
 from app.core.states import Outcome, Status
 from workers import jobdir, scratch
@@ -34,7 +36,7 @@ def _validate(lease: Lease) -> Ending:
     job = lease.job
     with scratch.directory(job) as directory:
         found = jobdir.fetch_rows(job, directory)
-        reports = check_rows(lease, directory, found, method=job.spec["method"])
+        reports = check_rows(lease, directory, found, job.spec)
         counts: dict[str, Any] = {}
         if not any(report.error() for report in reports.values()):
             base = jobdir.base_model(job)
@@ -43,21 +45,23 @@ def _validate(lease: Lease) -> Ending:
             jobdir.write_spec(job, directory, hyperparameters=hyperparameters.as_dict())
             for role, counted in count_tokens(lease, directory).items():
                 reports[role] = joined(reports[role], counted)
-                counts[role] = {name: counted[name] for name in ("rows", "tokens", "trained_tokens", "longest")}
+                counts[role] = totals(counted)
             counts["hyperparameters"] = hyperparameters.as_dict()
             counts["total_steps"] = hyperparameters.total_steps(rows)
     return _ending(lease, reports, counts)
 
 
-def check_rows(turn: Turn, directory: Path, found: Collection[str], *, method: str) -> dict[str, Report]:
-    """The reports on the files of these roles, whose rows are for the method."""
+def check_rows(turn: Turn, directory: Path, found: Collection[str], spec: Mapping[str, Any]) -> dict[str, Report]:
+    """The reports on the files of these roles, whose rows are for the method of the spec."""
     reports: dict[str, Report] = {}
     for role in found:
         with (directory / jobdir.ROLES[role]).open("rb") as file:
             reports[role] = check(
-                file, PARTS[role], method=method, training=reports.get("training_file"), go_on=turn.go_on
+                file, PARTS[role], method=spec["method"], training=reports.get("training_file"), go_on=turn.go_on
             )
-    return reports
+    training = reports["training_file"]
+    held_out = carveout.count(training.rows, said(spec["hyperparameters"]).get("eval_carveout", 0.0))
+    return reports | {"training_file": replace(training, held_out=held_out)}
 
 
 def count_tokens(turn: Turn, directory: Path) -> dict[str, dict[str, Any]]:
@@ -82,6 +86,12 @@ def count_tokens(turn: Turn, directory: Path) -> dict[str, dict[str, Any]]:
     finally:
         child.kill()
     return counted
+
+
+def totals(counted: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a file that was counted: rows and tokens, those of its held-out rows also apart."""
+    names = ("rows", "tokens", "trained_tokens", "longest", "held_out")
+    return {name: counted[name] for name in names if name in counted}
 
 
 def joined(report: Report, counted: Mapping[str, Any]) -> Report:
@@ -121,14 +131,19 @@ def _summary(file: File, reports: Mapping[str, Report], counts: Mapping[str, Any
         text = f"{report.part.noun} {report.rows} rows"
         if role in counts:
             text += f", {counts[role]['tokens']} tokens, {counts[role]['trained_tokens']} of them trained on"
+            text += f", {report.held_out} rows held out for validation" if report.held_out else ""
         said.append(text + (f", {report.finding_count} findings" if report.finding_count else ""))
     data = {"report_file": file.id, "findings": sum(report.finding_count for report in reports.values())}
     return NewEvent(f"Checked {'; '.join(said)}. The full report is the file {file.id}", data=data)
 
 
 def _result(counts: Mapping[str, Any]) -> dict[str, Any]:
-    names_of = {"training_file": "training", "validation_file": "validation"}
-    return {names_of.get(name, name): value for name, value in counts.items()}
+    """The counts as the job keeps them: `training` counts what is trained on, `validation` what is validated on."""
+    if not counts:
+        return {}
+    training, rest = counts["training_file"], {n: v for n, v in counts.items() if n not in PARTS}
+    validation = training.get("held_out") or counts.get("validation_file")
+    return rest | {"training": carveout.trained_part(training)} | ({"validation": validation} if validation else {})
 
 
 def _report_file(job: Job, reports: Mapping[str, Report], counts: Mapping[str, Any]) -> File:

@@ -39,6 +39,31 @@ def started_event(line: Line, job: Job) -> NewEvent | None:
     return NewEvent(message, data={"attempt": job.attempt, "step": step, "repeated_steps": repeated})
 
 
+def ended_early_event(line: Line) -> NewEvent:
+    """Why a run ended before its last step; told once in the life of a job."""
+    by = f" by more than {line['delta']:g}" if line["delta"] else ""
+    message = (
+        f"Training ended early at step {line['step']} of {line['planned_steps']}: the validation loss has not fallen"
+        f"{by} for {line['evaluations']} evaluation{'' if line['evaluations'] == 1 else 's'}; "
+        f"it was {_loss(line['fell'])}"
+    )
+    values = {name: line[name] for name in ("step", "planned_steps", "evaluations", "delta", "fell")}
+    return NewEvent(message, data=values, once="ended_early")
+
+
+def best_event(line: Line) -> NewEvent:
+    """Which checkpoint becomes the model, where the best one was asked for."""
+    values = {name: value for name, value in line.items() if name != "type" and value is not None}
+    message = f"The model is the best checkpoint: its validation loss was {_loss(line)}"
+    if line["last_step"] != line["step"] and "last_full_valid_loss" in values:
+        message += f", and {values['last_full_valid_loss']:.4f} at the last step, {line['last_step']}"
+    return NewEvent(message, data=values, once="best")
+
+
+def _loss(measured: Line) -> str:
+    return f"{measured['full_valid_loss']:.4f} at step {measured['step']}"
+
+
 def _host(owner: str | None) -> str:
     """The machine of a lease owner, `host:pid:uuid`."""
     return (owner or "").rsplit(":", 2)[0]

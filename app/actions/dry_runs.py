@@ -7,7 +7,7 @@ from app import queue
 from app.actions import reports
 from app.actions.jobs import planned, queue_of
 from app.config import settings
-from app.core import estimates
+from app.core import carveout, estimates
 from app.core.caller import Caller
 from app.core.estimates import Range
 from app.core.hyperparameters import AUTO, BaseModel, Hyperparameters, resolve
@@ -51,7 +51,8 @@ def make(caller: Caller, new: NewJob) -> DryRun:
     with transaction() as conn:
         base, spec = planned(conn, caller, new)
         name = queue_of(base)
-        report, is_due = reports.asked(conn, caller, reports.question(spec, base))
+        asked = reports.question({**spec, "seed": new.seed or 0}, base)  # for the next dry run asks the same then
+        report, is_due = reports.asked(conn, caller, asked)
         kind = _training_type(spec, base)
         runs = history.runs(conn, queue=name, base=base.name, training_type=kind, method=spec["method"])
         crowd = history.crowd(conn, caller.org_id, name)
@@ -87,7 +88,7 @@ def _counted(spec: dict[str, Any], base: BaseModel, report: DataReport) -> tuple
         return None, None
     training = report.content["files"][0]
     chosen = resolve(spec["hyperparameters"], base, method=spec["method"], rows=training["rows"])
-    return chosen, chosen.epochs * training["tokens"]
+    return chosen, chosen.epochs * carveout.trained_part(training)["tokens"]
 
 
 def _trainer(facts: dict[str, Any], needed: tuple[int, str] | None) -> Trainer:

@@ -10,7 +10,7 @@ from app.actions.models import tunable
 from app.config import settings
 from app.core.caller import Caller
 from app.core.errors import Invalid, OverLimit
-from app.core.hyperparameters import BaseModel
+from app.core.hyperparameters import BaseModel, said
 from app.core.job import DataReport
 from app.store import files, reports
 from app.store.db import Connection, Row, transaction
@@ -38,8 +38,10 @@ def of_file(caller: Caller, file_id: str, *, model: str | None) -> DataReport:
 
 def question(spec: Mapping[str, Any], base: BaseModel | None) -> dict[str, Any]:
     """Of a job's spec, all that decides what a report on its files says."""
-    asked_length = spec.get("hyperparameters", {}).get("max_length")
-    lengths = {} if asked_length is None else {"max_length": asked_length}
+    asked = spec.get("hyperparameters", {})
+    lengths = {} if asked.get("max_length") is None else {"max_length": asked["max_length"]}
+    share = said(asked).get("eval_carveout")
+    split = {"seed": spec["seed"]} if share else {}
     model = None if base is None else [base.source, base.revision, base.context_length]
     return {
         "training_file": spec["training_file"],
@@ -47,7 +49,8 @@ def question(spec: Mapping[str, Any], base: BaseModel | None) -> dict[str, Any]:
         "method": spec["method"],
         "base": base.name if base else None,
         "model": model,
-        "hyperparameters": lengths,
+        "hyperparameters": lengths | ({"eval_carveout": share} if share else {}),
+        **split,
     }
 
 

@@ -143,7 +143,7 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A published state of a run; `kind` is `epoch` (a usable model), `resume` or `stop`."""
+    """A published state of a run; `kind` is `epoch`, `resume` or `stop`. An epoch's and the best one are models."""
 
     id: str
     job_id: str

@@ -10,6 +10,8 @@ from app.store.jobs import START
 from app.store.leases import FENCE, LeaseLost, fence
 
 COLUMNS = rows.columns(Checkpoint)
+IS_MODEL = "(kind = 'epoch' or best)"
+"""Which checkpoints a caller sees and uses: those of an epoch, and the best one, wherever it was made."""
 
 
 def record(conn: Connection[Row], job: Job, new: Checkpoint) -> Checkpoint:
@@ -74,6 +76,13 @@ def drop_beyond(conn: Connection[Row], job: Job, step: int) -> list[Checkpoint]:
     )
 
 
+def mark_best(conn: Connection[Row], job: Job, step: int) -> None:
+    """Show the checkpoint of this step as the best one; none, where there is no such step."""
+    conn.execute(
+        "update checkpoints set best = (step = %(step)s) where job_id = %(job)s", {"job": job.id, "step": step}
+    )
+
+
 def prune(conn: Connection[Row], job: Job) -> list[Checkpoint]:
     """Forget the checkpoints that are superseded and return them, so that their bytes can go.
 
@@ -99,7 +108,7 @@ def drop_ended(conn: Connection[Row]) -> list[Checkpoint]:
         conn,
         Checkpoint,
         f"""
-        delete from checkpoints where kind <> 'epoch'
+        delete from checkpoints where not {IS_MODEL}
            and job_id in (select id from jobs where status in ('succeeded', 'failed', 'cancelled'))
         returning {COLUMNS}
         """,
@@ -133,14 +142,14 @@ def resumable(conn: Connection[Row], job_id: str) -> list[Checkpoint]:
 def page(
     conn: Connection[Row], job_id: str, *, after: str | None, limit: int, ascending: bool = False
 ) -> list[Checkpoint]:
-    """At most `limit` epoch checkpoints of a job, newest step first, from behind its checkpoint `after`."""
+    """At most `limit` usable checkpoints of a job, newest step first, from behind its checkpoint `after`."""
     order, beyond = ("asc", ">") if ascending else ("desc", "<")
     return rows.many(
         conn,
         Checkpoint,
         f"""
         select {COLUMNS} from checkpoints
-         where job_id = %(job)s and kind = 'epoch'
+         where job_id = %(job)s and {IS_MODEL}
            and (%(after)s::text is null or step {beyond} (select step from checkpoints where id = %(after)s
                                                             and job_id = %(job)s))
          order by step {order} limit %(limit)s
@@ -150,12 +159,12 @@ def page(
 
 
 def named(conn: Connection[Row], project_id: str, name: str) -> Checkpoint | None:
-    """The epoch checkpoint of this name, when it is the project's."""
+    """The usable checkpoint of this name, when it is the project's."""
     return rows.one(
         conn,
         Checkpoint,
         f"""
-        select {COLUMNS} from checkpoints where name = %(name)s and kind = 'epoch'
+        select {COLUMNS} from checkpoints where name = %(name)s and {IS_MODEL}
            and job_id in (select id from jobs where project_id = %(project)s)
         """,
         {"name": name, "project": project_id},

@@ -13,7 +13,7 @@ HELD = "name = any(array(select model from permissions where project_id = %(proj
 
 
 def usable(conn: Connection[Row], project_id: str, name: str, *, hold: bool = False) -> Model | Checkpoint | None:
-    """The tuned model, or else the epoch checkpoint, of this name that a project may use now: its own, or permitted.
+    """The tuned model, or else the checkpoint, of this name that a project may use now: its own, or permitted.
 
     With `hold` it cannot be deleted or forgotten before this transaction has ended.
     """
@@ -32,7 +32,7 @@ def usable(conn: Connection[Row], project_id: str, name: str, *, hold: bool = Fa
         Checkpoint,
         f"""
         select {checkpoints.COLUMNS} from checkpoints
-         where name = %(name)s and kind = 'epoch'
+         where name = %(name)s and {checkpoints.IS_MODEL}
            and (job_id in (select id from jobs where project_id = %(project)s) or {HELD}) {lock}
         """,
         wanted,

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_too_few_rows_give_the_error_that_openai_gives():
         "message": "Training file has 7 example(s), but must have at least 10 examples",
         "param": "training_file",
     }
+
+
+def test_rows_that_are_held_out_are_none_to_train_on():
+    assert replace(check(*rows(12)), held_out=2).error() is None
+    error = replace(check(*rows(12)), held_out=3).error()
+    assert error is not None
+    assert error["message"] == (
+        "Training file has 12 example(s), 3 of them held out by eval_carveout, "
+        "but must have at least 10 examples to train on"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])

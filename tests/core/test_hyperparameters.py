@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app.core.hyperparameters import LIMITS, BaseModel, Hyperparameters, resolve
+from app.core.hyperparameters import LIMITS, BaseModel, Hyperparameters, conflict, resolve
 
 BASE = BaseModel(
     name="tiny",
@@ -39,6 +39,10 @@ def resolved(rows: int = 100, method: str = "supervised", **asked: object) -> Hy
         ("warmup_steps", 0),
         ("beta", 2),
         ("beta", 0.01),
+        ("early_stopping_patience", 0),
+        ("early_stopping_delta", 0.5),
+        ("keep_best", False),
+        ("eval_carveout", 0.5),
     ],
 )
 def test_a_value_within_its_limit_is_taken(name, value):
@@ -66,6 +70,11 @@ def test_a_value_within_its_limit_is_taken(name, value):
         ("lora_targets", "q_proj"),
         ("lora_targets", ["a\nb"]),
         ("scheduler", ["linear"]),
+        ("early_stopping_patience", True),
+        ("early_stopping_delta", -0.1),
+        ("keep_best", 1),
+        ("keep_best", "true"),
+        ("eval_carveout", 0.6),
     ],
 )
 def test_a_value_outside_its_limit_is_refused(name, value):
@@ -117,6 +126,40 @@ def test_auto_is_a_legal_value_for_any_number_of_rows(rows, method):
 
 def test_steps_count_the_last_short_batch():
     assert resolved(epochs=2, batch_size=4).total_steps(9) == 6
+
+
+def test_rows_that_are_held_out_make_no_steps_and_count_for_no_automatic_number():
+    found = resolved(rows=100, eval_carveout=0.2, epochs=2)
+    assert (found.batch_size, found.warmup_steps) == (resolved(rows=80).batch_size, 4)
+    assert found.total_steps(100) == resolved(rows=80, epochs=2).total_steps(80) == 80
+
+
+def test_whoever_asks_for_patience_gets_the_best_checkpoint_unless_told_otherwise():
+    assert (resolved().keep_best, resolved(early_stopping_patience=2).keep_best) == (False, True)
+    assert resolved(early_stopping_patience=2, keep_best="auto").keep_best
+    assert not resolved(early_stopping_patience=2, keep_best=False).keep_best
+
+
+@pytest.mark.parametrize(
+    ("asked", "validation_file", "name"),
+    [
+        ({"early_stopping_patience": 1}, False, "early_stopping_patience"),
+        ({"early_stopping_patience": 1}, True, None),
+        ({"early_stopping_patience": 1, "eval_carveout": 0.1}, False, None),
+        ({"keep_best": True}, False, "keep_best"),
+        ({"keep_best": True, "eval_carveout": "auto"}, False, "keep_best"),
+        ({"keep_best": False, "early_stopping_patience": 0}, False, None),
+        ({"eval_carveout": 0.1}, True, "eval_carveout"),
+        ({"eval_carveout": 0}, True, None),
+        ({"early_stopping_delta": 0.1}, True, "early_stopping_delta"),
+        ({"early_stopping_delta": 0.1, "early_stopping_patience": "auto"}, True, "early_stopping_delta"),
+        ({"early_stopping_delta": 0.1, "early_stopping_patience": 3}, True, None),
+        ({}, False, None),
+    ],
+)
+def test_what_makes_no_sense_together_is_named(asked, validation_file, name):
+    found = conflict(asked, validation_file=validation_file)
+    assert (found and found[0]) == name
 
 
 def test_every_limit_is_a_field_of_the_resolved_ones():

@@ -52,6 +52,10 @@ def test_every_hyperparameter_arrives_under_its_core_name(ann):
         "max_grad_norm": ("max_grad_norm", 2),
         "max_length": ("max_length", 128),
         "eval_steps": ("eval_steps", "auto"),
+        "early_stopping_patience": ("early_stopping_patience", 3),
+        "early_stopping_delta": ("early_stopping_delta", 0.01),
+        "keep_best": ("keep_best", False),
+        "eval_carveout": ("eval_carveout", 0.2),
     }
     job = ann.job(method=method(**{wire: value for wire, (_, value) in wanted.items()}))
     assert ann.row(job["id"]).spec["hyperparameters"] == dict(wanted.values())
@@ -171,10 +175,36 @@ def test_a_bound_of_a_hyperparameter_is_said_in_the_error(ann):
         ("max_length", 1),
         ("max_grad_norm", 0),
         ("eval_steps", -1),
+        ("early_stopping_patience", 1001),
+        ("early_stopping_delta", -1),
+        ("keep_best", "yes"),
+        ("eval_carveout", 0.51),
     ],
 )
 def test_a_hyperparameter_outside_its_limits_is_refused_by_name(ann, name, value):
     assert refused(ann, hyperparameters={name: value})["param"] == f"hyperparameters.{name}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"early_stopping_patience": 2}, "early_stopping_patience"),
+        ({"keep_best": True}, "keep_best"),
+        ({"early_stopping_delta": 0.1, "eval_carveout": 0.1}, "early_stopping_delta"),
+    ],
+)
+def test_what_needs_validation_rows_or_another_knob_is_refused_by_name_wherever_it_stands(ann, asked, param):
+    assert refused(ann, hyperparameters=asked)["param"] == f"hyperparameters.{param}"
+    error = refused(ann, method=preferences(**asked))
+    assert error["param"] == f"method.dpo.hyperparameters.{param}"
+    assert "eval_carveout" in error["message"] or "patience" in error["message"]
+
+
+def test_rows_are_held_out_or_come_in_a_file_of_their_own(ann):
+    error = refused(ann, method=method(eval_carveout=0.1), validation_file=ann.file())
+    assert error["param"] == f"{HYPER}.eval_carveout"
+    assert "validation_file" in error["message"]
+    ann.job(method=method(keep_best=True, early_stopping_patience=1), validation_file=ann.file())
 
 
 def test_an_unknown_hyperparameter_is_refused_with_the_known_ones(ann):

@@ -98,6 +98,22 @@ def test_another_max_length_is_another_report_and_other_hyperparameters_are_not(
     assert dry(ann, file, hyperparameters={"max_length": 16})["report"] is None
 
 
+def test_rows_that_are_held_out_are_counted_for_the_split_that_was_asked_for_and_cost_nothing(ann):
+    file, split = ann.file(), {"eval_carveout": 0.2, "n_epochs": 3, "batch_size": 8}
+    dry(ann, file, hyperparameters=split)
+    held = pending()
+    assert (held.spec["seed"], held.spec["hyperparameters"]) == (0, {"eval_carveout": 0.2})
+    counted = {**COUNTED, "held_out": {"rows": 20, "tokens": 900, "trained_tokens": 200}}
+    with transaction() as conn:
+        reports.finish(conn, held, {"files": [{"id": file, "error": None, **counted}], "error": None})
+    told = dry(ann, file, hyperparameters=split)
+    assert (told["rows"], told["tokens"], told["trained_tokens"]) == (80, 4100, 1000)
+    assert (told["billable_tokens"], told["total_steps"]) == (3 * 4100, 30)
+    assert told["report"]["files"][0]["rows"] == 100
+    assert dry(ann, file, hyperparameters=split, seed=9)["report"] is None
+    assert dry(ann, file, hyperparameters={**split, "eval_carveout": 0.3})["report"] is None
+
+
 def test_a_dry_run_says_how_the_job_would_fail(ann):
     file = ann.file()
     dry(ann, file)
@@ -135,6 +151,7 @@ def test_earlier_jobs_and_the_trainers_that_are_there_make_the_estimate(ann, bob
         ({"training_file": "file-none"}, "training_file"),
         ({"validation_file": "file-none"}, "validation_file"),
         ({"hyperparameters": {"n_epochs": 51}}, "hyperparameters.n_epochs"),
+        ({"hyperparameters": {"keep_best": True}}, "hyperparameters.keep_best"),
         ({"dry_run": "yes"}, "dry_run"),
     ],
 )

@@ -99,6 +99,7 @@ def write_job(directory: Path, base: Path, *, rows: int = 24, valid: int = 6, **
         "epochs": 2, "batch_size": 4, "learning_rate": 0.01, "training_type": "lora", "lora_rank": 4, "lora_alpha": 8,
         "lora_dropout": 0.0, "lora_targets": ["all-linear"], "scheduler": "cosine", "warmup_steps": 2,
         "weight_decay": 0.0, "max_grad_norm": 1.0, "max_length": 128, "eval_steps": 0,
+        "early_stopping_patience": 0, "early_stopping_delta": 0.0, "keep_best": False, "eval_carveout": 0.0,
     }  # fmt: skip
     spec: dict[str, Any] = {
         "job_id": "ftjob-test",

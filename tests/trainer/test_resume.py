@@ -9,7 +9,7 @@ from tests.trainer.conftest import of_kind, train_here, write_job
 from tests.trainer.process import Trainer, hashes, train
 
 pytestmark = pytest.mark.slow
-SLOW_ENOUGH = {"rows": 40, "epochs": 6, "lora_dropout": 0.1, "eval_steps": 7, "answers": 2}
+SLOW_ENOUGH = {"rows": 40, "epochs": 6, "lora_dropout": 0.1, "eval_steps": 7, "answers": 2, "keep_best": True}
 
 
 @pytest.fixture(scope="module", params=["lora", "full"])

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.job import Job
 from tests.store.conftest import running
-from workers.wording import started_event
+from workers.wording import best_event, ended_early_event, started_event
 
 FROZEN = {"dtype": "float32", "threads": 2}
 STARTED = {"type": "started", "step": 115, "resumed_from": 115, "environment": FROZEN}
@@ -62,3 +62,18 @@ def test_a_run_without_a_checkpoint_starts_again(lost):
 
 def test_a_run_that_begins_says_nothing(lost):
     assert started_event({**STARTED, "resumed_from": None}, replace(lost, environment=None, progress={})) is None
+
+
+def test_a_delta_and_a_single_evaluation_are_told_as_they_are():
+    line = {"step": 9, "planned_steps": 40, "evaluations": 1, "delta": 0.05, "fell": {"step": 6, "full_valid_loss": 1}}
+    assert ended_early_event(line).message == (
+        "Training ended early at step 9 of 40: the validation loss has not fallen by more than 0.05 for 1 evaluation; "
+        "it was 1.0000 at step 6"
+    )
+
+
+def test_of_a_best_checkpoint_that_is_the_last_one_too_one_loss_is_told():
+    line = {"type": "best", "step": 9, "full_valid_loss": 0.25, "last_step": 9, "last_full_valid_loss": 0.25}
+    event = best_event(line)
+    assert event.message == "The model is the best checkpoint: its validation loss was 0.2500 at step 9"
+    assert event.data == {name: value for name, value in line.items() if name != "type"}

@@ -10,6 +10,7 @@ import torch
 
 from workers.trainer import model as models
 from workers.trainer import publishing, rows
+from workers.trainer.batches import Rows
 from workers.trainer.chats import Chat, Completion
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.preparation import Run, Stopped
@@ -29,9 +30,9 @@ class Question:
 
 
 def write(run: Run, lifeline: Lifeline, emit: Emit) -> None:
-    """Answer up to spec.answers rows of valid.jsonl into answers.jsonl and emit the counts. Raises Stopped."""
+    """Answer up to spec.answers validation rows into answers.jsonl and emit the counts. Raises Stopped."""
     engine, template, spec = run.engine, run.template, run.spec
-    asked = questions(run.directory / "valid.jsonl", template, spec)
+    asked = questions(run.directory / spec.valid_file, run.valid, template, spec)
     if not asked:
         return
     prompts, room = [question.ids for question in asked], answer_tokens(asked, template)
@@ -47,13 +48,13 @@ def write(run: Run, lifeline: Lifeline, emit: Emit) -> None:
             base = answered(engine.model)
     else:
         base = answered(models.load_base(spec.base, dtype=torch.float32, device=engine.environment["device"]))
-    lines = [_line(*both) for both in zip(asked, base, tuned, strict=True)]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    written = [_line(*both) for both in zip(asked, base, tuned, strict=True)]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written)
     publishing.write_file(run.directory / "answers.jsonl", text)
     emit({
-        "type": "answers", "path": "answers.jsonl", "total": len(lines),
-        "base_exact": sum(line["base_exact"] for line in lines),
-        "tuned_exact": sum(line["tuned_exact"] for line in lines),
+        "type": "answers", "path": "answers.jsonl", "total": len(written),
+        "base_exact": sum(line["base_exact"] for line in written),
+        "tuned_exact": sum(line["tuned_exact"] for line in written),
     })  # fmt: skip
 
 
@@ -65,13 +66,18 @@ def _line(question: Question, base: str, tuned: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def questions(path: Path, template: Template, spec: Spec) -> list[Question]:
-    """The first rows whose last assistant turn is plain text and whose prompt leaves room for an answer.
+def questions(path: Path, valid: Rows | None, template: Template, spec: Spec) -> list[Question]:
+    """The first validation rows whose last assistant turn is plain text and whose prompt leaves room for an answer.
 
     Of a preference row the preferred answer is expected.
     """
     found: list[Question] = []
+    if valid is None:
+        return found
+    lines = frozenset(valid.lines.tolist())
     for number, line in rows.read_lines(path):
+        if number not in lines:
+            continue
         row = rows.READERS[spec.method](json.loads(line))[0]
         found += (q for q in _question(number, row, template) if len(q.ids) < spec.max_length)
         if len(found) >= spec.answers:

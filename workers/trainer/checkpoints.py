@@ -28,7 +28,9 @@ class History:
     tokens: int = 0  # tokens of all rows trained on so far, targets or not
     last: dict[str, Any] = field(default_factory=dict)  # metrics of the last step, as reported
     settled: int = 0  # last step whose evaluation and metrics are through
-    best: dict[str, Any] | None = None  # {"step", "full_valid_loss"} of the best epoch checkpoint
+    best: dict[str, Any] | None = None  # {"step", "full_valid_loss"} of the best checkpoint
+    fell: dict[str, Any] | None = None  # the same of the evaluation at which the loss last fell by more than the delta
+    waited: int = 0  # evaluations since
     first_loss: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
 
@@ -45,9 +47,24 @@ class Checkpoint:
         return self.path / "weights"
 
 
-def newest(directory: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; damaged ones are passed over."""
-    return next((found for found in _all(directory) if _whole(found)), None)
+def newest(directory: Path, *, with_best: bool = False) -> Checkpoint | None:
+    """The newest checkpoint that is whole; damaged ones are passed over.
+
+    With `with_best`, so are those whose best checkpoint is not there: a run that goes on from one could not export it.
+    """
+    return next(
+        (found for found in _all(directory) if _whole(found) and (not with_best or _has_best(directory, found))), None
+    )
+
+
+def at(directory: Path, step: int) -> Checkpoint | None:
+    """The checkpoint of this step, if it is there and whole."""
+    return next((found for found in _all(directory) if found.step == step and _whole(found)), None)
+
+
+def _has_best(directory: Path, checkpoint: Checkpoint) -> bool:
+    best = history(checkpoint).best
+    return best is None or best["step"] == checkpoint.step or at(directory, best["step"]) is not None
 
 
 def _all(directory: Path) -> list[Checkpoint]:
@@ -90,10 +107,16 @@ def publish(
         save_file(_generators(), state / "rng.safetensors")
         if reference:
             save_file(reference, state / _REFERENCE)
-        (state / "history.json").write_text(json.dumps(asdict(history), sort_keys=True), "utf-8")
+        (state / "history.json").write_text(json.dumps(_known(history), sort_keys=True), "utf-8")
         manifest = {"step": step, "kind": kind, "metrics": metrics, "files": publishing.describe(draft)}
         (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
     return Checkpoint(target, step, kind, metrics)
+
+
+def _known(history: History) -> dict[str, Any]:
+    """The history without what is as it began: a trainer of an earlier version may not know it."""
+    began = vars(History())
+    return {name: value for name, value in asdict(history).items() if value != began[name]}
 
 
 def history(checkpoint: Checkpoint) -> History:
@@ -135,11 +158,12 @@ def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: 
 
 
 def prune(directory: Path, *, best: int | None) -> None:
-    """Keep the newest resume points, the newest epochs and the best epoch; remove the others."""
+    """Keep the newest resume points, the newest epochs and the best one; remove the others."""
     resume_points = [found for found in _all(directory) if found.kind != "epoch"]
     epochs = [found for found in _all(directory) if found.kind == "epoch"]
-    for spare in resume_points[RESUME_POINTS_KEPT:] + [e for e in epochs[EPOCHS_KEPT:] if e.step != best]:
-        shutil.rmtree(spare.path, ignore_errors=True)
+    for spare in resume_points[RESUME_POINTS_KEPT:] + epochs[EPOCHS_KEPT:]:
+        if spare.step != best:
+            shutil.rmtree(spare.path, ignore_errors=True)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[str, Tensor]) -> dict[str, Tensor]:

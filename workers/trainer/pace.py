@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -124,6 +124,10 @@ class Pace:
         self._publication = self._published - began
         if kind != "resume":
             self._since += self._publication
+
+    def end_early(self, *, step: int, tokens: int) -> None:
+        """No step comes behind this one, at which so many tokens have been trained on in all."""
+        self._plan = replace(self._plan, total_steps=step, tokens=tokens)
 
     def since_publish(self) -> float:
         """Seconds since a checkpoint was published, or since the run began."""

@@ -14,6 +14,7 @@ from workers.trainer import (
     environment,
     methods,
     packing,
+    patience,
     publishing,
     reference,
     rows,
@@ -63,6 +64,10 @@ class Run:
         return self.per_epoch * self.spec.hyperparameters.epochs
 
     @property
+    def is_over(self) -> bool:
+        return self.step >= self.total_steps or patience.is_over(self.history, self.spec.hyperparameters)
+
+    @property
     def checkpoints(self) -> Path:
         return self.directory / "checkpoints"
 
@@ -87,7 +92,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     witness.note("start", spec, 0)
     for place in (directory, directory / "checkpoints"):
         publishing.sweep(place)
-    resumed = checkpoints.newest(directory / "checkpoints")
+    resumed = checkpoints.newest(directory / "checkpoints", with_best=spec.hyperparameters.keep_best)
     history = checkpoints.history(resumed) if resumed else History()
     step = resumed.step if resumed else 0
     template = templates.load(spec.base)
@@ -106,7 +111,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     run = Run(directory, spec, template, train, valid, engine, history, step, published=step, meter=Meter(), pace=pace)
     emit({
         "type": "started", "step": step, "total_steps": run.total_steps, "resumed_from": step if resumed else None,
-        "environment": chosen,
+        "best_step": history.best["step"] if history.best else None, "environment": chosen,
         "trainable_parameters": sum(weight.numel() for weight in models.trainable(engine.model).values()),
     })  # fmt: skip
     if engine.method.uses_reference:
@@ -147,6 +152,13 @@ def _model(directory: Path, spec: Spec, chosen: dict[str, Any], resumed: Checkpo
         raise checkpoints.unusable(resumed, error) if resumed else starts.unusable(spec, error) from error
 
 
+def go_back(run: Run, checkpoint: Checkpoint) -> None:
+    """Put the run's engine where it was at a checkpoint."""
+    chosen = run.engine.environment
+    del run.engine  # its memory is needed
+    run.engine = _engine(run.directory, run.spec, chosen, run.train, checkpoint)
+
+
 def read_rows(
     directory: Path, spec: Spec, template: Template, check: Callable[[], None], emit: Emit
 ) -> tuple[Rows, Rows | None]:
@@ -154,20 +166,33 @@ def read_rows(
 
     Raises Failure `row_unsupported` or `no_rows`.
     """
-    train = _read(directory / "train.jsonl", spec, template, check, emit)
+    file = directory / "train.jsonl"
+    held = rows.held_out(file, spec.hyperparameters.eval_carveout, seed=spec.seed)
+    train = _read(file, spec, template, check, emit, wanted=lambda line: line not in held)
     if train is None:
         raise Failure("no_rows", "train.jsonl holds no rows to train on.", param="training_file")
+    if held:
+        return train, _read(file, spec, template, check, emit, wanted=held.__contains__, noun="held-out rows")
     return train, _read(directory / "valid.jsonl", spec, template, check, emit)
 
 
-def _read(path: Path, spec: Spec, template: Template, check: Callable[[], None], emit: Emit) -> Rows | None:
+def _read(
+    path: Path,
+    spec: Spec,
+    template: Template,
+    check: Callable[[], None],
+    emit: Emit,
+    *,
+    wanted: Callable[[int], bool] = lambda line: True,
+    noun: str = "rows",
+) -> Rows | None:
     if not path.exists():
         return None
-    encoded = rows.encode_file(path, template, method=spec.method, max_length=spec.max_length)
+    encoded = rows.encode_file(path, template, method=spec.method, max_length=spec.max_length, wanted=wanted)
     read = batches.gather(_checked(encoded, path.name, check), per_row=spec.per_row)
     if read.cut_lines:
         count = len(read.cut_lines)
-        message = f"{count} rows of {path.name} are longer than {spec.max_length} tokens and were cut at the end."
+        message = f"{count} {noun} of {path.name} are longer than {spec.max_length} tokens and were cut at the end."
         warn(emit, message, file=path.name, count=count, lines=list(read.cut_lines[:100]))
     return read if len(read) else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app.core import carveout
 from workers.trainer import chats, preferences, templates
 from workers.trainer.chats import Chat, Completion, Finding
 from workers.trainer.failures import Failure
@@ -59,6 +60,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
+def held_out(path: Path, share: float, *, seed: int) -> frozenset[int]:
+    """The numbers of the lines of a training file that are validated on instead of trained on."""
+    if not share:
+        return frozenset()
+    numbers = [number for number, _ in read_lines(path)]
+    return frozenset(numbers[place] for place in carveout.places(len(numbers), share, seed=seed))
+
+
 def read_supervised(row: Any) -> list[Chat | Completion]:
     return [chats.read(row)]
 
@@ -70,10 +79,22 @@ READERS: dict[str, Callable[[Any], Sequence[Chat | Completion]]] = {
 """What turns a row into its documents, by method."""
 
 
-def encode_file(path: Path, template: templates.Template, *, method: str, max_length: int) -> Iterator[Encoded]:
-    """Every row's documents in order. Raises nothing for a bad row: it comes back as an empty one with findings."""
+def encode_file(
+    path: Path,
+    template: templates.Template,
+    *,
+    method: str,
+    max_length: int,
+    wanted: Callable[[int], bool] = lambda line: True,
+) -> Iterator[Encoded]:
+    """The documents of every row on a wanted line, in order.
+
+    Raises nothing for a bad row: it comes back as an empty one with findings.
+    """
     waiting: list[Rendered | Encoded] = []
     for number, line in read_lines(path):
+        if not wanted(number):
+            continue
         waiting += _rendered(number, line, template, READERS[method])
         if len(waiting) >= _RENDER_ROWS:
             yield from _tokenized(waiting, template, max_length)

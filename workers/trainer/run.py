@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import answers, batches, checkpoints, evaluation, manifest, publishing, witness
+from workers.trainer import answers, batches, best, checkpoints, evaluation, manifest, patience, publishing, witness
 from workers.trainer import engine as engines
 from workers.trainer import model as models
 from workers.trainer.failures import Failure
@@ -19,7 +19,7 @@ def main(directory: Path, lifeline: Lifeline, emit: Emit) -> int:
     try:
         run = prepare(directory, lifeline, emit)
         settle(run, lifeline, emit)
-        while run.step < run.total_steps:
+        while not run.is_over:
             advance(run, lifeline, emit)
         finish(run, lifeline, emit)
     except Stopped as stopped:
@@ -59,7 +59,7 @@ def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
 
 
 def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
-    """What belongs to the step just taken: its evaluation, its metrics line, its epoch checkpoint.
+    """What belongs to the step just taken: its evaluation, its metrics line, its checkpoint if one is due.
 
     A run that was stopped in between does it after its resume. Raises Stopped.
     """
@@ -79,24 +79,32 @@ def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
                 )
         except evaluation.Interrupted:
             stop(run, lifeline, emit)
+        patience.evaluated(run.history, settings, step=run.step)
     run.history.settled = run.step
     emit({"type": "metrics", "step": run.step, "total_steps": run.total_steps, **run.history.last})
     tell(run, emit)
     if epoch_ends:
         publish(run, "epoch", lifeline, emit)
+    elif is_best(run, "resume"):
+        publish(run, "resume", lifeline, emit)
+    elif run.is_over:
+        publish(run, "stop", lifeline, emit)
 
 
 def tell(run: Run, emit: Emit) -> None:
     """Emit a progress line, at most one a second, and one for the last step."""
-    if not run.meter.progress_is_due() and run.step < run.total_steps:
-        return
+    if run.meter.progress_is_due() or run.step == run.total_steps:
+        emit({"type": "progress", "total_steps": run.total_steps, **progress(run)})
+
+
+def progress(run: Run) -> dict[str, Any]:
+    """How far the run is and how fast it goes."""
     left = run.pace.seconds_left(step=run.step, tokens=run.history.tokens)
-    emit({
-        "type": "progress", "step": run.step, "total_steps": run.total_steps,
-        "epoch": round(run.step / run.per_epoch, 4), "train_loss": run.history.last["train_loss"],
+    return {
+        "step": run.step, "epoch": round(run.step / run.per_epoch, 4), "train_loss": run.history.last["train_loss"],
         "tokens_per_second": run.history.last["tokens_per_second"], "seconds_left": round(left, 1),
         "pace": run.pace.known(),
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def stop(run: Run, lifeline: Lifeline, emit: Emit) -> None:
@@ -110,14 +118,9 @@ def stop(run: Run, lifeline: Lifeline, emit: Emit) -> None:
 def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
     lifeline.check()
     metrics = checkpoint_metrics(run.step, run.history.last)
-    loss = metrics.get("full_valid_loss")
-    best = (
-        kind == "epoch"
-        and loss is not None
-        and (run.history.best is None or loss < run.history.best["full_valid_loss"])
-    )
-    if best:
-        run.history.best = {"step": run.step, "full_valid_loss": loss}
+    leads = is_best(run, kind)
+    if leads:
+        run.history.best = {"step": run.step, "full_valid_loss": metrics["full_valid_loss"]}
     with run.pace.publishing(kind):
         checkpoints.publish(
             run.checkpoints, step=run.step, kind=kind, metrics=metrics,
@@ -127,10 +130,17 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
         )  # fmt: skip
     run.published = run.step
     emit({
-        "type": "checkpoint", "step": run.step, "kind": kind, "path": f"checkpoints/step-{run.step}", "best": best,
+        "type": "checkpoint", "step": run.step, "kind": kind, "path": f"checkpoints/step-{run.step}", "best": leads,
         "metrics": metrics,
     })  # fmt: skip
     checkpoints.prune(run.checkpoints, best=run.history.best["step"] if run.history.best else None)
+
+
+def is_best(run: Run, kind: str) -> bool:
+    """Whether a checkpoint made now would be the best: of all evaluations where that is exported, else of epochs."""
+    loss, lowest = run.history.last.get("full_valid_loss"), run.history.best
+    counts = kind == "epoch" or run.spec.hyperparameters.keep_best
+    return counts and loss is not None and (lowest is None or loss < lowest["full_valid_loss"])
 
 
 def save_weights(run: Run, place: Path) -> None:
@@ -157,14 +167,29 @@ def finish(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     if lifeline.stop_asked:
         stop(run, lifeline, emit)
     lifeline.check()
+    if run.step < run.total_steps:
+        end_early(run, emit)
+    metrics = best.take(run, emit)
     with publishing.published(run.directory / "model") as draft:
         save_weights(run, draft)
         models.store_as_base(draft, run.spec.base)
-    if run.valid is not None and run.spec.answers > 0:
+    if run.spec.answers > 0:
         answers.write(run, lifeline, emit)
     witness.note("end", run.spec, run.step)
     emit({
-        "type": "done", "step": run.step, "path": "model", "trained_tokens": run.history.tokens,
-        "metrics": checkpoint_metrics(run.step, run.history.last),
-        "manifest": manifest.describe(run.directory, run.spec, run.history),
+        "type": "done", "step": run.step, "path": "model", "trained_tokens": run.history.tokens, "metrics": metrics,
+        "manifest": {
+            **manifest.describe(run.directory, run.spec, run.history),
+            "steps": run.step, "planned_steps": run.total_steps, "model_step": metrics["step"],
+        },
+    })  # fmt: skip
+
+
+def end_early(run: Run, emit: Emit) -> None:
+    """Emit that the validation loss has been waited for long enough, and what is left to do now."""
+    run.pace.end_early(step=run.step, tokens=run.history.tokens)
+    emit({
+        "type": "ended_early", "total_steps": run.step, "planned_steps": run.total_steps,
+        "evaluations": run.history.waited, "delta": run.spec.hyperparameters.early_stopping_delta,
+        "fell": run.history.fell, **progress(run),
     })  # fmt: skip

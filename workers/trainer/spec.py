@@ -36,6 +36,10 @@ class Hyperparameters:
     max_grad_norm: float = 1.0  # 0 = no clipping
     max_length: int = 2048  # tokens; longer rows are cut at the end
     eval_steps: int = 0  # 0 = only at epoch ends
+    early_stopping_patience: int = 0  # evaluations in a row without a lower loss that end the run, 0 = none do
+    early_stopping_delta: float = 0.0  # nats by which the loss must fall to count as lower
+    keep_best: bool = False  # export the best checkpoint instead of the last weights
+    eval_carveout: float = 0.0  # share of train.jsonl that is validated on instead of trained on
     beta: float | None = None  # of dpo
 
 
@@ -69,6 +73,11 @@ class Spec:
     def per_row(self) -> int:
         """Documents that a row is."""
         return METHODS[self.method]
+
+    @property
+    def valid_file(self) -> str:
+        """Where the validation rows stand."""
+        return "train.jsonl" if self.hyperparameters.eval_carveout else "valid.jsonl"
 
     @property
     def max_length(self) -> int:

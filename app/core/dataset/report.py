@@ -31,6 +31,7 @@ class Report:
     findings: tuple[Finding, ...]  # the first LISTED
     finding_count: int
     warnings: tuple[RowWarning, ...]
+    held_out: int = 0  # rows of a training file that are not trained on
     digests: Set[bytes] = field(default_factory=frozenset, repr=False, compare=False)
 
     def joined(self, findings: Sequence[Finding], finding_count: int, warnings: Sequence[RowWarning] = ()) -> Self:
@@ -46,7 +47,7 @@ class Report:
         """Return the job's error {code, message, param}, or None when the file can be trained on."""
         if self.finding_count:
             code, message = f"invalid_{self.part.param}", self._invalid()
-        elif self.rows < self.part.minimum_rows:
+        elif self._is_short():
             code, message = "invalid_n_examples", self._too_few()
         else:
             return None
@@ -72,11 +73,16 @@ class Report:
         if self.finding_count > 1:
             others = self.finding_count - 1
             message += f" {others} more {'finding is' if others == 1 else 'findings are'} in the report."
-        if self.rows < self.part.minimum_rows:
+        if self._is_short():
             message += f" {self._too_few()}."
         return message
+
+    def _is_short(self) -> bool:
+        return self.rows - self.held_out < self.part.minimum_rows
 
     def _too_few(self) -> str:
         minimum = self.part.minimum_rows
         examples = "example" if minimum == 1 else "examples"
-        return f"{self.part.noun.capitalize()} has {self.rows} example(s), but must have at least {minimum} {examples}"
+        held_out = f", {self.held_out} of them held out by eval_carveout," if self.held_out else ""
+        wanted = f"must have at least {minimum} {examples}" + (" to train on" if self.held_out else "")
+        return f"{self.part.noun.capitalize()} has {self.rows} example(s){held_out or ','} but {wanted}"

@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, pre_dump
 from app.actions.dry_runs import DryRun
 from app.actions.reports import RETRY_AFTER_SECONDS
 from app.config import settings
+from app.core import carveout
 from app.core.estimates import Range
 from app.core.job import DataReport
 from app.dialects.openai.fields import Kind, Seconds
@@ -123,6 +124,7 @@ class DryRunSchema(Schema):
         method = run.spec["method"]
         hyperparameters = shown(chosen.as_dict() if chosen else run.spec["hyperparameters"], method)
         training = _training(run.report)
+        trained = carveout.trained_part(training)
         return {
             **run.spec,
             "base_model": run.spec["base"],
@@ -134,7 +136,7 @@ class DryRunSchema(Schema):
             "hyperparameters": hyperparameters,
             "method": {"type": method, method: {"hyperparameters": hyperparameters}},
             **_report(run.report),
-            **{name: training.get(name) for name in ("rows", "tokens", "trained_tokens", "cut_rows")},
+            **{name: trained.get(name) for name in ("rows", "tokens", "trained_tokens", "cut_rows")},
             "billable_tokens": run.tokens,
             "total_steps": chosen.total_steps(training["rows"]) if chosen else None,
             "memory": _memory(run),

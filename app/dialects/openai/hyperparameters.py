@@ -7,7 +7,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 
 from app.core.hyperparameters import AUTO, LIMITS
 
-JSON_TYPES = {int: "integer", float: "number", str: "string", list: "array"}
+JSON_TYPES = {int: "integer", float: "number", str: "string", list: "array", bool: "boolean"}
 
 
 class Knob(fields.Field[Any]):
@@ -53,6 +53,12 @@ class HyperparametersSchema(Schema):
     max_grad_norm = Knob("max_grad_norm", "Gradients are scaled down to this norm")
     max_length = Knob("max_length", "Tokens of a row that are read; the rest is cut")
     eval_steps = Knob("eval_steps", "Steps between two evaluations")
+    early_stopping_patience = Knob(
+        "early_stopping_patience", "Evaluations in a row without a lower validation loss after which training ends"
+    )
+    early_stopping_delta = Knob("early_stopping_delta", "By how much that loss must fall to count as lower, nats")
+    keep_best = Knob("keep_best", "Publish the checkpoint with the lowest validation loss, not the last one")
+    eval_carveout = Knob("eval_carveout", "Share of the training rows that is held out for validation")
 
     @validates_schema
     def _one_learning_rate(self, asked: dict[str, Any], **_: Any) -> None:

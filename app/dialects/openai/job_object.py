@@ -95,6 +95,12 @@ class JobSchema(Schema):
     priority = fields.Integer()
     waiting = fields.Nested(WaitingSchema, allow_none=True, metadata={"description": "Of a queued job, on retrieve"})
     total_steps = fields.Integer(allow_none=True, attribute="result.total_steps", dump_default=None)
+    model_step = fields.Integer(
+        allow_none=True,
+        attribute="result.model_step",
+        dump_default=None,
+        metadata={"description": "The step whose weights the model has"},
+    )
     report_file = fields.String(allow_none=True, attribute="result.report_file", dump_default=None)
     answers_file = fields.String(allow_none=True, attribute="result.answers_file", dump_default=None)
     manifest_file = fields.String(allow_none=True, attribute="result.manifest_file", dump_default=None)

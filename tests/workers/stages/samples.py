@@ -34,6 +34,7 @@ def created(
     valid: list[dict[str, Any]] | None = None,
     *,
     method: str = "supervised",
+    **asked: object,
 ) -> Job:
     return made(
         key_id,
@@ -42,7 +43,7 @@ def created(
         method=method,
         seed=5,
         suffix=None,
-        hyperparameters={"epochs": 2, "batch_size": 4},
+        hyperparameters={"epochs": 2, "batch_size": 4, **asked},
     )
 
 

@@ -1,0 +1,67 @@
+"""The best checkpoint in the database: a model wherever it was made, and at most one."""
+
+import pytest
+
+from app.core.job import Checkpoint, Job
+from app.core.states import Outcome
+from app.store import checkpoints, permissions
+from app.store.db import transaction
+from tests.store.conftest import PROJECT, claimed, finished, resume_point, running
+
+
+@pytest.fixture
+def job(new_job) -> Job:
+    return running(new_job)
+
+
+def recorded(job: Job, step: int, *, kind: str = "resume", best: bool = False) -> Checkpoint:
+    with transaction() as conn:
+        return checkpoints.record(conn, job, resume_point(job, step, kind=kind, best=best))
+
+
+def listed(job: Job) -> dict[int, bool]:
+    with transaction() as conn:
+        return {found.step: found.best for found in checkpoints.page(conn, job.id, after=None, limit=10)}
+
+
+def steps(job: Job) -> list[int]:
+    with transaction() as conn:
+        return [found.step for found in checkpoints.resumable(conn, job.id)]
+
+
+def test_the_best_checkpoint_is_a_model_also_between_two_epochs_and_another_resume_point_is_none(job):
+    best, other = recorded(job, 3, best=True), recorded(job, 4)
+    assert listed(job) == {3: True}
+    with transaction() as conn:
+        assert permissions.usable(conn, PROJECT, best.name) == best
+        assert checkpoints.named(conn, PROJECT, best.name) == best
+        assert permissions.usable(conn, PROJECT, other.name) is None
+        assert checkpoints.named(conn, PROJECT, other.name) is None
+
+
+def test_it_stays_when_its_job_has_ended_and_goes_when_a_better_one_has_come(job):
+    for step in (3, 5):
+        recorded(job, step, best=True)
+    for step in (6, 7, 8):
+        recorded(job, step, kind="epoch")
+        with transaction() as conn:
+            checkpoints.prune(conn, job)
+    recorded(job, 9, kind="stop")
+    assert steps(job) == [9, 8, 7, 6, 5]
+    finished(claimed(finished(job, Outcome.DONE)), Outcome.DONE)
+    with transaction() as conn:
+        checkpoints.drop_ended(conn)
+    assert steps(job) == [8, 7, 6, 5]
+    assert listed(job) == {8: False, 7: False, 6: False, 5: True}
+
+
+def test_a_run_that_goes_on_from_before_the_best_one_shows_the_one_it_knows(job):
+    recorded(job, 2, kind="epoch", best=True)
+    recorded(job, 4, kind="epoch", best=True)
+    with transaction() as conn:
+        checkpoints.drop_beyond(conn, job, 3)
+        checkpoints.mark_best(conn, job, 2)
+    assert listed(job) == {2: True}
+    with transaction() as conn:
+        checkpoints.mark_best(conn, job, 0)
+    assert listed(job) == {2: False}
