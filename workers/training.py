@@ -147,6 +147,8 @@ class Run:
             return wording.metrics_event(line)
         if line["type"] == "started":
             return wording.started_event(line, self._lease.job)
+        if line["type"] == "preflight":
+            return wording.preflight_event(line)
         if line["type"] == "warning":
             return NewEvent(
                 line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}"
@@ -204,7 +206,7 @@ class Run:
             future.result()
 
     def ending(self) -> Ending:
-        """Publish the model and its answers under this attempt, and hand on where they lie."""
+        """Publish the model, its hardest rows and its answers under this attempt, and hand on where they lie."""
         self.settle()
         job, done = self._lease.job, self._last["done"]
         root = f"jobs/{job.id}/a{job.attempt}"
@@ -221,6 +223,11 @@ class Run:
             storage().put(f"{root}/answers.jsonl", (self._directory / answers["path"]).read_bytes())
             result["answers_path"] = f"{root}/answers.jsonl"
             result["answers"] = {name: answers[name] for name in ("total", "base_exact", "tuned_exact")}
+        if "hardest" in self._last:
+            hardest = self._last["hardest"]
+            storage().put(f"{root}/hardest.jsonl", (self._directory / hardest["path"]).read_bytes())
+            result["hardest_path"] = f"{root}/hardest.jsonl"
+            result["hardest"] = {name: hardest[name] for name in ("training", "validation") if name in hardest}
         return Ending(result=result)
 
 

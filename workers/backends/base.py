@@ -8,7 +8,10 @@ from app.core.orders import Order
 from app.core.states import Outcome
 
 Line = Mapping[str, Any]
-"""One JSON line of a trainer: `type` is started, progress, metrics, checkpoint, answers, warning, stopped or done."""
+"""One JSON line of a trainer.
+
+Its `type` is started, preflight, progress, metrics, checkpoint, hardest, answers, warning, stopped or done.
+"""
 
 
 class TrainerLost(Exception):

@@ -34,9 +34,11 @@ def created(
     valid: list[dict[str, Any]] | None = None,
     *,
     method: str = "supervised",
+    base: str = "tiny",
 ) -> Job:
     return made(
         key_id,
+        base=base,
         training_file=uploaded(rows),
         validation_file=uploaded(valid) if valid is not None else None,
         method=method,
