@@ -13,7 +13,7 @@ from app.core.job import Event, Job, Model, NewEvent
 from app.core.states import Status
 from app.store import events, models
 from app.store.db import autocommit
-from workers import jobdir
+from workers import jobdir, wording
 from workers.outputs import stored_file
 from workers.supervision import Ending, Lease, serve
 
@@ -81,6 +81,10 @@ def _finalize(lease: Lease) -> Ending:
         with storage().open(job.result["answers_path"]) as answers:
             made["answers_file"] = stored_file(job, "answers.jsonl", f"{root}/answers.jsonl", answers.read())
         lease.append([_answers_event(job, made["answers_file"].id)])
+    if "hardest_path" in job.result:
+        with storage().open(job.result["hardest_path"]) as rows:
+            made["hardest_file"] = stored_file(job, "hardest.jsonl", f"{root}/hardest.jsonl", rows.read())
+        lease.append([wording.hardest_event(job.result["hardest"], made["hardest_file"].id)])
     lease.go_on()
     name = jobdir.tuned_model(job)
     return Ending(

@@ -146,19 +146,10 @@ class Run:
         self._published.append(self._publisher.submit(self._publish, line, held))
 
     def _event(self, line: Line) -> NewEvent | None:
-        if line["type"] == "metrics":
-            return wording.metrics_event(line)
         if line["type"] == "started":
             return wording.started_event(line, self._lease.job)
-        if line["type"] == "ended_early":
-            return wording.ended_early_event(line)
-        if line["type"] == "best":
-            return wording.best_event(line)
-        if line["type"] == "warning":
-            return NewEvent(
-                line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}"
-            )
-        return None
+        told = wording.EVENTS.get(line["type"])
+        return told(line) if told else None
 
     def _publish(self, line: Line, held: Path) -> None:
         """Store a checkpoint, then make it known; runs beside the training."""
@@ -212,7 +203,7 @@ class Run:
             future.result()
 
     def ending(self) -> Ending:
-        """Publish the model and its answers under this attempt, and hand on where they lie."""
+        """Publish the model, its hardest rows and its answers under this attempt, and hand on where they lie."""
         self.settle()
         job, done = self._lease.job, self._last["done"]
         root = f"jobs/{job.id}/a{job.attempt}"
@@ -230,6 +221,11 @@ class Run:
             storage().put(f"{root}/answers.jsonl", (self._directory / answers["path"]).read_bytes())
             result["answers_path"] = f"{root}/answers.jsonl"
             result["answers"] = {name: answers[name] for name in ("total", "base_exact", "tuned_exact")}
+        if "hardest" in self._last:
+            hardest = self._last["hardest"]
+            storage().put(f"{root}/hardest.jsonl", (self._directory / hardest["path"]).read_bytes())
+            result["hardest_path"] = f"{root}/hardest.jsonl"
+            result["hardest"] = {name: hardest[name] for name in ("training", "validation") if name in hardest}
         return Ending(result=result)
 
 

@@ -1,5 +1,8 @@
 """What the owner of a job reads of its training: a trainer's lines as events, in a user's words."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from app.core.job import Job, NewEvent
 from workers.backends.base import Line
 
@@ -62,6 +65,43 @@ def best_event(line: Line) -> NewEvent:
 
 def _loss(measured: Line) -> str:
     return f"{measured['full_valid_loss']:.4f} at step {measured['step']}"
+
+
+def preflight_event(line: Line) -> NewEvent:
+    """That the longest rows fit, and how nearly; told once in the life of a job."""
+    needed, available = line["needed_bytes"], line.get("available_bytes")
+    there = f" of {available / 1e9:.2f}" if available is not None else ""
+    message = f"Preflight passed: the longest rows take {needed / 1e9:.2f}{there} GB of memory"
+    return NewEvent(message, data={"needed_bytes": needed, "available_bytes": available}, once="preflight")
+
+
+def hardest_event(found: Mapping[str, Any], file_id: str) -> NewEvent:
+    """The lines of the rows that the model knows least; `found` is by kind of row, training or validation."""
+    message = "Rows with the highest loss: " + "; ".join(_lines(kind, each) for kind, each in found.items())
+    return NewEvent(message, data={**found, "hardest_file": file_id}, once="hardest")
+
+
+def warning_event(line: Line) -> NewEvent:
+    """What a trainer warns of; the same warning is told once in the life of a job."""
+    return NewEvent(line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}")
+
+
+EVENTS: dict[str, Callable[[Line], NewEvent]] = {
+    "metrics": metrics_event,
+    "preflight": preflight_event,
+    "ended_early": ended_early_event,
+    "best": best_event,
+    "warning": warning_event,
+}
+"""What makes a line of a trainer an event, by its type; `started` needs the job too."""
+
+
+def _lines(kind: str, found: Mapping[str, Any]) -> str:
+    lines = ", ".join(map(str, found["lines"])) or "none"
+    some = (
+        f" ({found['looked_at']:,} of {found['rows']:,} rows looked at)" if found["looked_at"] < found["rows"] else ""
+    )
+    return f"{kind} lines {lines}{some}"
 
 
 def _host(owner: str | None) -> str:

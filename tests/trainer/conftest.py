@@ -16,6 +16,7 @@ TEMPLATE = (
     "{% else %}{{ message.content + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+FLIGHT = 4  # looks at the lifeline in a preflight: a part of a step twice, a step, an evaluation
 WORDS = [
     "order",
     "refund",

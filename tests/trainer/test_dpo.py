@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainer.conftest import of_kind, preference, train_here, write_preferences, write_rows
+from tests.trainer.conftest import FLIGHT, of_kind, preference, train_here, write_preferences, write_rows
 from workers.trainer import batches, checkpoints, preparation, reference
 from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
@@ -159,7 +159,7 @@ def test_a_checkpoint_without_the_reference_of_these_rows_is_refused_in_words(ti
 
 def test_a_stop_while_the_reference_is_measured_ends_the_run_before_its_first_step(tiny, tmp_path):
     class StopAfterRows:
-        looks = 2 * 24 + 2 * 6
+        looks = 2 * 24 + 2 * 6 + FLIGHT + 1  # one more: a pass over the training rows
 
         @property
         def stop_asked(self):

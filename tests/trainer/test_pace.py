@@ -11,7 +11,7 @@ from workers.trainer.pace import Pace, Plan
 
 PLAN = Plan(
     total_steps=12, per_epoch=4, eval_steps=0, tokens=1200, valid_tokens=0, checkpoint_bytes=0, answer_passes=0,
-    answer_tokens=0,
+    answer_tokens=0, hardest_tokens=0,
 )  # fmt: skip
 
 
@@ -105,6 +105,7 @@ def test_resume_points_are_part_of_the_steps(clock):
     [
         ({"valid_tokens": 1000}, "evaluations"),
         ({"checkpoint_bytes": 10**9}, "checkpoints"),
+        ({"hardest_tokens": 1000}, "hardest rows"),
         ({"answer_passes": 100, "answer_tokens": 2000}, "answers"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -130,6 +131,7 @@ def test_a_plan_knows_what_the_run_will_have_done_at_its_end(tiny, tmp_path):
     assert plan.evaluations(after=1) == sum("full_valid_loss" in step for step in steps)
     assert plan.publications(after=1) == len(of_kind(lines, "checkpoint")) + 1
     assert plan.answer_passes > 0
+    assert plan.hardest_tokens == prepared.train.tokens + prepared.valid.tokens
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.trainer.conftest import of_kind, train_here, write_job
+from tests.trainer.conftest import FLIGHT, of_kind, train_here, write_job
 from tests.trainer.process import Trainer, hashes, train
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,9 @@ class StopAtLook:
 def test_a_stop_during_an_evaluation_costs_neither_metrics_nor_bytes(undisturbed, tiny, tmp_path):
     training_type, expected, plain = undisturbed
     job = write_job(tmp_path / "job", tiny, training_type=training_type, **SLOW_ENOUGH)
-    first = train_here(job, lifeline=StopAtLook(40 + 6 + 7))  # rows, then the looks before seven steps
+    first = train_here(
+        job, lifeline=StopAtLook(40 + 6 + FLIGHT + 7)
+    )  # rows, preflight, then the looks before seven steps
     assert first[-1]["type"] == "stopped"
     second = train_here(job)
     assert hashes(job / "model") == expected
@@ -114,7 +116,7 @@ def test_a_run_in_bfloat16_on_two_threads_resumes_to_the_same_bytes(tiny, tmp_pa
     }  # fmt: skip
     whole, parted = (write_job(tmp_path / name, tiny, **changes) for name in ("whole", "parted"))
     train_here(whole)
-    stopped = train_here(parted, lifeline=StopAtLook(24 + 6 + 5))
+    stopped = train_here(parted, lifeline=StopAtLook(24 + 6 + FLIGHT + 5))
     assert stopped[-1] == {"type": "stopped", "step": 5}
     train_here(parted)
     assert hashes(parted / "model") == hashes(whole / "model")

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.job import Job
 from tests.store.conftest import running
-from workers.wording import best_event, ended_early_event, started_event
+from workers.wording import best_event, ended_early_event, hardest_event, started_event
 
 FROZEN = {"dtype": "float32", "threads": 2}
 STARTED = {"type": "started", "step": 115, "resumed_from": 115, "environment": FROZEN}
@@ -77,3 +77,15 @@ def test_of_a_best_checkpoint_that_is_the_last_one_too_one_loss_is_told():
     event = best_event(line)
     assert event.message == "The model is the best checkpoint: its validation loss was 0.2500 at step 9"
     assert event.data == {name: value for name, value in line.items() if name != "type"}
+
+
+def test_hardest_rows_are_named_by_line_and_a_sample_is_said_to_be_one():
+    found = {
+        "training": {"rows": 50_000, "looked_at": 2000, "lines": [4001, 26], "losses": [3.5, 2.0]},
+        "validation": {"rows": 40, "looked_at": 40, "lines": [7], "losses": [1.0]},
+    }
+    event = hardest_event(found, "file-1")
+    assert event.message == (
+        "Rows with the highest loss: training lines 4001, 26 (2,000 of 50,000 rows looked at); validation lines 7"
+    )
+    assert event.data == {**found, "hardest_file": "file-1"}

@@ -10,7 +10,8 @@ from app.core.states import Outcome
 Line = Mapping[str, Any]
 """One JSON line of a trainer.
 
-`type` is started, progress, metrics, checkpoint, ended_early, best, answers, warning, stopped or done.
+Its `type` is started, preflight, progress, metrics, checkpoint, ended_early, best, hardest, answers, warning, stopped
+or done.
 """
 
 

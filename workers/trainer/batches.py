@@ -39,8 +39,23 @@ class Rows:
         """Where each row starts, and the end of the last."""
         return self.starts[:: self.per_row]
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row."""
+        return self.row_starts[1:] - self.row_starts[:-1]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Trained tokens of each row; 0 for a row that is left out, since one of its documents has none."""
+        counts = np.zeros(self.documents, dtype=np.int64)
+        filled = self.starts[1:] > self.starts[:-1]
+        if filled.any():
+            counts[filled] = np.add.reduceat(self.trained, self.starts[:-1][filled], dtype=np.int64)
+        by_row = counts.reshape(-1, self.per_row)
+        return np.where(by_row.all(axis=1), by_row.sum(axis=1), 0)
+
     def tokens_of(self, chosen: Sequence[int] | np.ndarray) -> int:
-        return int((self.row_starts[1:] - self.row_starts[:-1])[chosen].sum())
+        return int(self.lengths[chosen].sum())
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ class Method(Protocol):
     def loss(self, logits: Tensor, pack: Pack) -> tuple[Tensor, Sums]:
         """The pack's summed loss, to be differentiated, and its sums. logits: float32 [targets, vocabulary]."""
 
+    def losses(self, logits: Tensor, pack: Pack) -> Tensor:
+        """Each row's own mean loss: float [rows]. logits: float32 [targets, vocabulary]."""
+
     def metrics(self, sums: Sums) -> dict[str, float]:
         """The means that a caller sees, by name; `loss` is one of them."""
 
@@ -103,6 +106,12 @@ class Engine:
     def measure(self, pack: Pack) -> Sums:
         """The sums of a pack, nothing learned; the caller has put the model into evaluation mode."""
         return self.method.loss(self.forward(pack), pack)[1]
+
+    @torch.no_grad()
+    def losses(self, pack: Pack) -> list[float]:
+        """Each row's own mean loss, nats; the caller has put the model into evaluation mode."""
+        found: list[float] = self.method.losses(self.forward(pack), pack).tolist()
+        return found
 
     def metrics(self, prefix: str, sums: Sums) -> dict[str, float]:
         """What the method shows of the sums, named `{prefix}_…`."""

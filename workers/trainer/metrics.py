@@ -1,11 +1,9 @@
 """What is measured of a step beside its training, and which metrics a checkpoint shows."""
 
-import resource
-import sys
 import time
 from typing import Any
 
-import torch
+from workers.trainer import memory
 
 _CHECKPOINT_NAMES = tuple(
     f"{prefix}_{name}"
@@ -19,6 +17,7 @@ class Meter:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._said = 0.0
+        self._peak = 0
 
     def start(self) -> None:
         self._began = time.monotonic()
@@ -26,7 +25,12 @@ class Meter:
     def stop(self, tokens: int, device: str) -> dict[str, Any]:
         """tokens_per_second of the step and memory_bytes, the process' peak."""
         seconds = max(time.monotonic() - self._began, 1e-9)
-        return {"tokens_per_second": round(tokens / seconds, 1), "memory_bytes": peak_memory(device)}
+        return {"tokens_per_second": round(tokens / seconds, 1), "memory_bytes": self.peak(device)}
+
+    def peak(self, device: str) -> int:
+        """The most bytes that the process has held so far: of the accelerator where there is one."""
+        self._peak = max(self._peak, memory.peak(device))
+        return self._peak
 
     def progress_is_due(self) -> bool:
         """Whether a second has passed since this was last true."""
@@ -40,11 +44,3 @@ class Meter:
 def checkpoint_metrics(step: int, last: dict[str, Any]) -> dict[str, Any]:
     """The metrics a checkpoint shows to a caller; those that were not measured are left out."""
     return {"step": step, **{name: last[name] for name in _CHECKPOINT_NAMES if name in last}}
-
-
-def peak_memory(device: str) -> int:
-    """Bytes: of the accelerator where there is one, else the process' largest resident size."""
-    if device == "cuda":
-        return int(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -13,6 +13,7 @@ from typing import Any
 
 from workers.trainer import model as models
 from workers.trainer.batches import Rows
+from workers.trainer.schedule import looked_at
 from workers.trainer.spec import Spec
 
 _MEMORY_SECONDS = 300.0  # what was measured so long ago counts a third
@@ -37,6 +38,7 @@ class Plan:
     checkpoint_bytes: int
     answer_passes: float  # of a layer, one after the other, for the answers of base and tuned model
     answer_tokens: float  # that go through the models for them
+    hardest_tokens: int  # that go through the model to find the hardest rows
 
     def evaluations(self, *, after: int) -> int:
         """How many come after this step."""
@@ -71,6 +73,7 @@ def plan(spec: Spec, train: Rows, valid: Rows | None, *, per_epoch: int, model: 
         checkpoint_bytes=sum(3 * weight.nbytes for weight in models.trainable(model).values()),  # with AdamW's moments
         answer_passes=passes * getattr(model.config.get_text_config(), "num_hidden_layers", 0),
         answer_tokens=tokens,
+        hardest_tokens=train.tokens_of(looked_at(len(train))) + (valid.tokens if valid is not None else 0),
     )
 
 
@@ -94,6 +97,10 @@ class Pace:
             self._seconds, self._tokens = _KNOWN_SECONDS, _KNOWN_SECONDS / known["seconds_per_token"]
         self._evaluation = known.get("evaluation_seconds")
         self._publication = known.get("publication_seconds")
+        self.begin()
+
+    def begin(self) -> None:
+        """The steps begin now."""
         self._since = self._published = time.monotonic()
 
     def stepped(self, tokens: int) -> None:
@@ -139,11 +146,13 @@ class Pace:
         passing = per_token * _FORWARD_SHARE
         evaluation = passing * plan.valid_tokens if self._evaluation is None else self._evaluation
         publication = plan.checkpoint_bytes / _BYTES_PER_SECOND if self._publication is None else self._publication
+        looking = passing if self._evaluation is None else evaluation / plan.valid_tokens
         answering = plan.answer_passes * _LAYER_SECONDS + plan.answer_tokens * passing
         return (
             per_token * max(0, plan.tokens - tokens)
             + evaluation * plan.evaluations(after=step)
             + publication * plan.publications(after=step)
+            + looking * plan.hardest_tokens
             + answering
         )
 

@@ -15,6 +15,7 @@ from workers.trainer import (
     methods,
     packing,
     patience,
+    preflight,
     publishing,
     reference,
     rows,
@@ -98,10 +99,11 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     template = templates.load(spec.base)
     train, valid = read_rows(directory, spec, template, _stopping(lifeline, step), emit)
     frozen = {**history.environment, **spec.environment}
-    chosen = environment.decide(
-        frozen, parameters=models.count_parameters(spec.base), model_hash=environment.hash_model(spec.base.source)
-    )
+    parameters = models.count_parameters(spec.base)
+    chosen = environment.decide(frozen, parameters=parameters, model_hash=environment.hash_model(spec.base.source))
     chosen |= starts.kept(frozen) if resumed else starts.look(directory, spec, chosen["model_hash"])
+    if resumed is None:
+        preflight.require_weights(spec.base, spec.hyperparameters, parameters, chosen)
     engine = _engine(directory, spec, chosen, train, resumed)
     history.environment = chosen
     if different := environment.differences(frozen, chosen):
@@ -114,6 +116,10 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
         "best_step": history.best["step"] if history.best else None, "environment": chosen,
         "trainable_parameters": sum(weight.numel() for weight in models.trainable(engine.model).values()),
     })  # fmt: skip
+    if resumed is None:  # one that goes on has proved that it fits
+        flight = preflight.Flight(engine, spec.hyperparameters, run.meter, _stopping(lifeline, step))
+        preflight.prove(flight, train, valid, emit)
+        pace.begin()
     if engine.method.uses_reference:
         _attach_reference(run, resumed, _stopping(lifeline, step))
     return run

@@ -1,9 +1,20 @@
-"""A run, stage by stage: prepare, step until all steps are taken, export, answer, done."""
+"""A run, stage by stage: prepare, step until all steps are taken, export, look back, answer, done."""
 
 from pathlib import Path
 from typing import Any
 
-from workers.trainer import answers, batches, best, checkpoints, evaluation, manifest, patience, publishing, witness
+from workers.trainer import (
+    answers,
+    batches,
+    best,
+    checkpoints,
+    evaluation,
+    hardest,
+    manifest,
+    patience,
+    publishing,
+    witness,
+)
 from workers.trainer import engine as engines
 from workers.trainer import model as models
 from workers.trainer.failures import Failure
@@ -163,7 +174,7 @@ def not_finite(run: Run, step: int, chosen: Any, sums: engines.Sums) -> Failure:
 
 
 def finish(run: Run, lifeline: Lifeline, emit: Emit) -> None:
-    """Export the model, answer validation prompts with base and tuned model, and say done. Raises Stopped."""
+    """Export the model, find its hardest rows, answer prompts with base and tuned model, say done. Raises Stopped."""
     if lifeline.stop_asked:
         stop(run, lifeline, emit)
     lifeline.check()
@@ -173,6 +184,7 @@ def finish(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     with publishing.published(run.directory / "model") as draft:
         save_weights(run, draft)
         models.store_as_base(draft, run.spec.base)
+    hardest.write(run, lifeline, emit)
     if run.spec.answers > 0:
         answers.write(run, lifeline, emit)
     witness.note("end", run.spec, run.step)

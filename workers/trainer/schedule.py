@@ -7,6 +7,8 @@ import numpy as np
 
 from workers.trainer.spec import Hyperparameters
 
+LOOKED_AT = 2000
+
 
 def learning_rate(step: int, *, total_steps: int, settings: Hyperparameters) -> float:
     """Rate of optimizer step `step` (1..total_steps): warm-up to the peak, then the scheduler's curve to 0."""
@@ -22,6 +24,11 @@ def learning_rate(step: int, *, total_steps: int, settings: Hyperparameters) -> 
         case "constant":
             return settings.learning_rate
     raise ValueError(f"Unknown scheduler {settings.scheduler!r}")
+
+
+def looked_at(rows: int) -> np.ndarray:
+    """Indices of the training rows whose own losses are told at the end: all, or LOOKED_AT spread evenly."""
+    return np.arange(rows) if rows <= LOOKED_AT else np.arange(LOOKED_AT) * rows // LOOKED_AT
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:

@@ -103,6 +103,12 @@ class JobSchema(Schema):
     )
     report_file = fields.String(allow_none=True, attribute="result.report_file", dump_default=None)
     answers_file = fields.String(allow_none=True, attribute="result.answers_file", dump_default=None)
+    hardest_file = fields.String(
+        allow_none=True,
+        attribute="result.hardest_file",
+        dump_default=None,
+        metadata={"description": "The ten training and validation rows with the highest loss, by line"},
+    )
     manifest_file = fields.String(allow_none=True, attribute="result.manifest_file", dump_default=None)
     answers = fields.Raw(
         attribute="result.answers",

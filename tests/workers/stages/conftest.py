@@ -14,15 +14,22 @@ from tests.trainer.conftest import build_model
 from tests.workers.stages.samples import ROWS, VALID, created, whole
 from workers import training
 
+WIDE = 40_000
+"""Vocabulary of a model whose logits take 160 KB a token."""
+
 
 @pytest.fixture(scope="package")
 def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("stages")
     (folder / "tiny").mkdir()
     build_model(folder / "tiny")
+    build_model(folder / "wide", vocab_size=WIDE)
     (folder / "models.toml").write_text(
-        '[[model]]\nname = "tiny"\nsource = "./tiny"\ncontext_length = 64\n'
-        "learning_rate = { lora = 0.01, full = 0.01 }\n"
+        "".join(
+            f'[[model]]\nname = "{name}"\nsource = "./{name}"\ncontext_length = {context_length}\n'
+            "learning_rate = { lora = 0.01, full = 0.01 }\n"
+            for name, context_length in (("tiny", 64), ("wide", 2048))
+        )
     )
     with settings(
         database_url=database_url,

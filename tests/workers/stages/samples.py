@@ -34,10 +34,12 @@ def created(
     valid: list[dict[str, Any]] | None = None,
     *,
     method: str = "supervised",
+    base: str = "tiny",
     **asked: object,
 ) -> Job:
     return made(
         key_id,
+        base=base,
         training_file=uploaded(rows),
         validation_file=uploaded(valid) if valid is not None else None,
         method=method,

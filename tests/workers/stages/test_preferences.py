@@ -76,6 +76,12 @@ def test_the_preferred_answers_are_what_answers_are_held_against(succeeded):
     ]
 
 
+def test_the_pairs_with_the_highest_loss_are_named_by_line(succeeded):
+    written = [json.loads(line) for line in content(succeeded, "hardest_file").splitlines()]
+    assert [row["rows"] for row in written] == ["training"] * 10 + ["validation"] * 4
+    assert {row["line"] for row in written[10:]} == {1, 2, 3, 4}
+
+
 def failed(job):
     with pytest.raises(JobFailed):
         validation.validate(job.id)

@@ -1,13 +1,14 @@
 """What a job leaves that went through all stages, in the log, in storage and in public; and what stays of it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from app.blobs import storage
 from app.core.states import Status
-from app.store import checkpoints, files, jobs, models
+from app.store import checkpoints, events, files, jobs, models
 from app.store.db import transaction
 from tests.store.conftest import PROJECT, now
 from tests.workers.stages.samples import ROWS, VALID, content, created, told, uploaded, whole
@@ -65,6 +66,25 @@ def test_base_and_tuned_answers_are_kept(succeeded):
     assert len(answers) == 3
     assert {"expected", "base", "tuned", "base_exact", "tuned_exact"} <= set(answers[0])
     assert any(message.startswith("Answers to 3 validation prompts") for message in told(succeeded))
+
+
+def test_the_rows_with_the_highest_loss_are_named_by_line_in_a_file_and_an_event(succeeded):
+    written = [json.loads(line) for line in content(succeeded, "hardest_file").splitlines()]
+    lines = {kind: [row["line"] for row in written if row["rows"] == kind] for kind in ("training", "validation")}
+    assert (len(lines["training"]), len(lines["validation"])) == (10, 4)
+    training, validation = (", ".join(map(str, found)) for found in lines.values())
+    message = f"Rows with the highest loss: training lines {training}; validation lines {validation}"
+    with transaction() as conn:
+        [event] = [
+            found for found in events.page(conn, succeeded.id, after=None, limit=100) if found.message == message
+        ]
+    assert event.data["hardest_file"] == succeeded.result["hardest_file"]
+    assert event.data["validation"]["losses"] == [row["loss"] for row in written if row["rows"] == "validation"]
+
+
+def test_a_preflight_that_passed_tells_how_nearly(succeeded):
+    [message] = [message for message in told(succeeded) if message.startswith("Preflight passed")]
+    assert re.fullmatch(r"Preflight passed: the longest rows take \d\.\d\d of \d+\.\d\d GB of memory", message)
 
 
 def test_each_epoch_left_a_usable_checkpoint(succeeded):

@@ -24,13 +24,21 @@ class Dpo:
 
     def loss(self, logits: Tensor, pack: Pack) -> tuple[Tensor, Sums]:
         """Hits are pairs whose preferred answer has the higher reward, the margin is the rewards' difference, nats."""
-        if pack.reference is None:
-            raise ValueError("a preference is measured against a reference, and these rows have none")
-        rewards = self.beta * (log_probabilities(logits, pack) - pack.reference.to(logits.device))  # [documents]
-        margins = rewards[0::2] - rewards[1::2]  # [pairs]
+        margins = self._margins(logits, pack)
         loss = softplus(-margins).sum()
         said = margins.detach()
         return loss, Sums(float(loss.detach()), int((said > 0).sum()), len(said), float(said.sum()))
+
+    def losses(self, logits: Tensor, pack: Pack) -> Tensor:
+        """Of the pair."""
+        return softplus(-self._margins(logits, pack))
+
+    def _margins(self, logits: Tensor, pack: Pack) -> Tensor:
+        """By how much the preferred answer's reward is higher: float [pairs], nats."""
+        if pack.reference is None:
+            raise ValueError("a preference is measured against a reference, and these rows have none")
+        rewards = self.beta * (log_probabilities(logits, pack) - pack.reference.to(logits.device))  # [documents]
+        return rewards[0::2] - rewards[1::2]
 
     def metrics(self, sums: Sums) -> dict[str, float]:
         return {"loss": sums.mean_loss, "preference_accuracy": sums.accuracy, "reward_margin": sums.mean_margin}
