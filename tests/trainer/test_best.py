@@ -141,16 +141,18 @@ def test_a_run_killed_at_every_turn_ends_at_the_same_step_with_the_same_bytes(en
     assert resumed[-1]["manifest"]["best"] == lines[-1]["manifest"]["best"]
 
 
-def test_on_an_empty_disk_the_newest_and_the_best_checkpoint_are_enough(ended, tiny, tmp_path):
+def test_on_an_empty_disk_the_newest_and_the_best_checkpoint_are_enough_and_the_newest_alone_is_not(
+    ended, tiny, tmp_path
+):
     training_type, undisturbed, lines = ended
     best, last = best_step(lines), of_kind(lines, "metrics")[-1]["step"]
-    assert (undisturbed / "checkpoints" / f"step-{last}").is_dir()
-    job = write_rising(tmp_path / "job", tiny, training_type)
-    for step in (best, last):
-        name = f"checkpoints/step-{step}"
-        shutil.copytree(undisturbed / name, job / name)
-    assert train_here(job)[0]["resumed_from"] == last
-    assert hashes(job / "model") == hashes(undisturbed / "model")
+    for fetched, resumed_from in (([best, last], last), ([last], None)):
+        job = write_rising(tmp_path / f"{len(fetched)}", tiny, training_type)
+        for step in fetched:
+            name = f"checkpoints/step-{step}"
+            shutil.copytree(undisturbed / name, job / name)
+        assert train_here(job)[0]["resumed_from"] == resumed_from
+        assert hashes(job / "model") == hashes(undisturbed / "model")
 
 
 def test_a_checkpoint_whose_best_one_is_gone_is_passed_over_for_one_that_can_be_exported(ended, tmp_path):

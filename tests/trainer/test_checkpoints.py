@@ -54,11 +54,12 @@ def test_publishing_again_replaces_what_was_there(tmp_path):
     assert steps(tmp_path) == [3]
 
 
-def test_two_resume_points_three_epochs_and_the_best_epoch_survive(tmp_path):
+@pytest.mark.parametrize("best", [1, 2])
+def test_two_resume_points_three_epochs_and_the_best_of_any_kind_survive(tmp_path, best):
     for step in range(1, 11):
         write(tmp_path, step, "epoch" if step % 2 == 0 else "resume")
-    checkpoints.prune(tmp_path, best=2)
-    assert steps(tmp_path) == [2, 6, 7, 8, 9, 10]
+    checkpoints.prune(tmp_path, best=best)
+    assert steps(tmp_path) == [best, 6, 7, 8, 9, 10]
 
 
 def test_drafts_of_a_killed_process_are_swept_away(tmp_path):

@@ -88,6 +88,15 @@ def test_the_epoch_checkpoint_of_the_step_itself_is_still_to_come():
     assert [PLAN.publications(after=step) for step in (1, 4, 5, 12)] == [4, 4, 3, 2]
 
 
+def test_a_run_that_ends_early_has_nothing_before_it_but_its_model(clock):
+    measured = Pace(replace(PLAN, valid_tokens=1), {})
+    stepped(measured, clock, (1.0, 100), (1.0, 100))
+    with measured.publishing("epoch"):
+        clock(3.0)
+    measured.end_early(step=5, tokens=500)
+    assert measured.seconds_left(step=5, tokens=500) == pytest.approx(3.0)
+
+
 def test_resume_points_are_part_of_the_steps(clock):
     measured = Pace(PLAN, {"publication_seconds": 0.0})
     stepped(measured, clock, (1.0, 100))

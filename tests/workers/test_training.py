@@ -284,42 +284,6 @@ def test_epoch_checkpoints_are_told_and_resume_points_are_not(waiting_job):
     assert "Checkpoint created at step 2" not in messages
 
 
-def test_the_best_checkpoint_is_told_and_comes_to_the_next_worker_when_it_is_to_become_the_model(waiting_job):
-    chosen = {**HYPERPARAMETERS, "keep_best": True}
-    with transaction() as conn:
-        conn.execute(
-            "update jobs set result = %s where id = %s", (json.dumps({"hyperparameters": chosen}), waiting_job.id)
-        )
-    best, others = {**checkpoint_line(1), "best": True}, [checkpoint_line(number, "stop") for number in (2, 3, 4)]
-    job = trained(waiting_job, Scripted([STARTED, best, *others], Outcome.STOPPED))
-    assert known(job) == [4, 3, 1]
-    assert "Checkpoint created at step 1" in [event.message for event in told(job)]
-    second = Scripted([{**STARTED, "resumed_from": 4, "best_step": 1}, DONE])
-    trained(job, second)
-    assert second.found == ["step-1", "step-3", "step-4"]
-
-
-def test_a_run_that_ended_early_is_through_and_its_model_is_that_of_another_step(waiting_job):
-    fell = {"step": 1, "full_valid_loss": 0.3121}
-    ended = {
-        "type": "ended_early", "step": 3, "total_steps": 3, "planned_steps": 40, "evaluations": 2, "delta": 0.0,
-        "fell": fell, "seconds_left": 0.5,
-    }  # fmt: skip
-    best = {"type": "best", **fell, "last_step": 3, "last_full_valid_loss": 0.35}
-    done = {**DONE, "step": 3, "metrics": {"step": 1, "train_loss": 0.5}}
-    job = trained(
-        waiting_job, Scripted([STARTED, progress_line(2, seconds_left=900.0), step(3), ended, best, best, done])
-    )
-    assert (job.progress["step"], job.progress["total_steps"]) == (3, 3)
-    assert job.progress["seconds_left"] < 2
-    assert (job.result["total_steps"], job.result["model_step"]) == (3, 1)
-    assert [event.message for event in told(job)][-3:-1] == [
-        "Training ended early at step 3 of 40: the validation loss has not fallen for 2 evaluations; "
-        "it was 0.3121 at step 1",
-        "The model is the best checkpoint: its validation loss was 0.3121 at step 1, and 0.3500 at the last step, 3",
-    ]
-
-
 def test_superseded_checkpoints_leave_storage(waiting_job):
     job = trained(waiting_job, Scripted([STARTED, *(checkpoint_line(step, "epoch") for step in (1, 2, 3, 4)), DONE]))
     assert known(job) == [4, 3, 2]

@@ -1,0 +1,81 @@
+"""Early ends and best checkpoints, with a scripted backend: what becomes of a trainer's lines about them."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+from app.core.states import Outcome, Status
+from app.store import checkpoints
+from app.store.db import transaction
+from tests.workers.test_training import (
+    DONE,
+    HYPERPARAMETERS,
+    STARTED,
+    Scripted,
+    checkpoint_line,
+    known,
+    progress_line,
+    step,
+    told,
+    trained,
+    waiting_job,
+)  # fmt: skip
+from workers import training
+from workers.supervision import serve
+
+__all__ = ["waiting_job"]
+
+
+def test_the_best_checkpoint_is_told_and_comes_to_the_next_worker_when_it_is_to_become_the_model(waiting_job):
+    chosen = {**HYPERPARAMETERS, "keep_best": True}
+    with transaction() as conn:
+        conn.execute(
+            "update jobs set result = %s where id = %s", (json.dumps({"hyperparameters": chosen}), waiting_job.id)
+        )
+    best, others = {**checkpoint_line(1), "best": True}, [checkpoint_line(number, "stop") for number in (2, 3, 4)]
+    job = trained(waiting_job, Scripted([STARTED, best, *others], Outcome.STOPPED))
+    assert known(job) == [4, 3, 1]
+    assert "Checkpoint created at step 1" in [event.message for event in told(job)]
+    second = Scripted([{**STARTED, "resumed_from": 4, "best_step": 1}, DONE])
+    trained(job, second)
+    assert second.found == ["step-1", "step-3", "step-4"]
+
+
+def test_the_best_checkpoint_is_stored_when_newer_ones_wait_already(waiting_job, tmp_path):
+    best = {**checkpoint_line(1), "best": True}
+    backend = Scripted([STARTED, best, checkpoint_line(2), checkpoint_line(3), DONE])
+    waiting, left = Event(), iter(range(len(backend.lines)))
+    backend.between = lambda: waiting.set() if next(left) == 3 else None
+    with ThreadPoolExecutor(1) as publisher:
+        publisher.submit(waiting.wait)
+        serve(waiting_job.id, Status.QUEUED, lambda lease: training._run(lease, backend, tmp_path, publisher))
+    assert known(waiting_job) == [3, 1]
+
+
+def test_a_run_that_ended_early_is_through_and_its_model_is_that_of_another_step(waiting_job):
+    fell = {"step": 1, "full_valid_loss": 0.3121}
+    ended = {
+        "type": "ended_early", "step": 3, "total_steps": 3, "planned_steps": 40, "evaluations": 2, "delta": 0.0,
+        "fell": fell, "seconds_left": 0.5,
+    }  # fmt: skip
+    best = {"type": "best", **fell, "last_step": 3, "last_full_valid_loss": 0.35}
+    done = {**DONE, "step": 3, "metrics": {"step": 1, "train_loss": 0.5}}
+    job = trained(
+        waiting_job, Scripted([STARTED, progress_line(2, seconds_left=900.0), step(3), ended, best, best, done])
+    )
+    assert (job.progress["step"], job.progress["total_steps"]) == (3, 3)
+    assert job.progress["seconds_left"] < 2
+    assert (job.result["total_steps"], job.result["model_step"]) == (3, 1)
+    assert [event.message for event in told(job)][-3:-1] == [
+        "Training ended early at step 3 of 40: the validation loss has not fallen for 2 evaluations; "
+        "it was 0.3121 at step 1",
+        "The model is the best checkpoint: its validation loss was 0.3121 at step 1, and 0.3500 at the last step, 3",
+    ]
+
+
+def test_a_run_that_goes_on_from_before_the_best_checkpoint_shows_the_one_that_it_knows(waiting_job):
+    epochs = [{**checkpoint_line(number, "epoch"), "best": True} for number in (2, 3)]
+    job = trained(waiting_job, Scripted([STARTED, *epochs], Outcome.STOPPED))
+    trained(job, Scripted([{**STARTED, "resumed_from": 2, "best_step": 2}, DONE]))
+    with transaction() as conn:
+        assert [(found.step, found.best) for found in checkpoints.resumable(conn, job.id)] == [(2, True)]
