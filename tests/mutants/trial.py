@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("app", "workers", "tests", "deploy", "pyproject.toml")
 PASSED, FAILED = 0, 1
 LIMIT_SECONDS = 1800
-FAILURE = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
+FAILURE = re.compile(r"^FAILED (.+?)(?: - (.*))?$", re.MULTILINE)
 
 
 class Stale(Exception):
