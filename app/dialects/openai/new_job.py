@@ -113,15 +113,14 @@ class NewJobSchema(Schema):
 
     @post_load(pass_original=True)
     def _to_core(self, body: dict[str, Any], original: Mapping[str, Any], **_: Any) -> NewJob:
-        method = body.get("method") or {"type": "supervised"}
-        chosen = _chosen(body)[1] or {}
+        chosen = _chosen(body)[1]
         return NewJob(
             model=body["model"],
             training_file=body["training_file"],
             validation_file=body.get("validation_file"),
             suffix=body.get("suffix"),
             seed=body.get("seed"),
-            method=method["type"],
+            method=_method(body)["type"],
             hyperparameters={name: value for name, value in chosen.items() if value is not None},
             metadata=body.get("metadata"),
             priority=body.get("priority") or 0,
@@ -130,20 +129,24 @@ class NewJobSchema(Schema):
         )
 
 
-def _chosen(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
-    """The hyperparameters that count, and where in the body they stand: the method's go before the older ones."""
-    method = body.get("method") or {"type": "supervised"}
-    named = (method.get(method["type"]) or {}).get("hyperparameters")
-    if named is not None:
-        return f"method.{method['type']}.hyperparameters", named
-    return "hyperparameters", body.get("hyperparameters")
+def _method(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return body.get("method") or {"type": "supervised"}
+
+
+def _chosen(body: Mapping[str, Any]) -> tuple[list[str], Mapping[str, Any]]:
+    """The hyperparameters that hold, and where in the body they stand."""
+    method = _method(body)
+    chosen = (method.get(method["type"]) or {}).get("hyperparameters")
+    if chosen is not None:
+        return ["method", method["type"], "hyperparameters"], chosen
+    return ["hyperparameters"], body.get("hyperparameters") or {}
 
 
 def unfit(error: Unfit, body: Mapping[str, Any]) -> Invalid:
     """The error in the words of the body that caused it."""
     assert error.param is not None
     name = HyperparametersSchema().fields[error.param].data_key or error.param
-    param = f"{_chosen(body)[0]}.{name}"
+    param = ".".join([*_chosen(body)[0], name])
     return Invalid(f"Invalid value for '{param}': {error.message}", param=param)
 
 
