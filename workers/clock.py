@@ -81,7 +81,7 @@ def purge() -> None:
         reports.give_up(conn, NOT_MADE)
         reports.forget(conn)
         files.expire(conn)
-        dropped = checkpoints.drop_ended(conn)
+        dropped = checkpoints.unneeded(conn, checkpoints.drop_ended(conn))
         deleted_files = files.purgeable(conn)
         withdrawn_models = models.withdrawn(conn)
         deleted_models = models.purgeable(conn)

@@ -18,7 +18,7 @@ ROLES = {"training_file": "train.jsonl", "validation_file": "valid.jsonl"}
 """Which file of the job becomes which file of the directory."""
 
 START = "start"
-TOLD_OF_START = ("name", "job_id", "base_hash", "parents")
+"""Where the weights lie that a job goes on from."""
 
 
 def base_model(job: Specified) -> BaseModel:
@@ -91,19 +91,13 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
         "method": job.spec["method"],
         "hyperparameters": hyperparameters,
         "seed": job.spec["seed"],
-        "start": _start(job),
+        "start": {**job.spec["start"], "path": START} if "start" in job.spec else None,
         "checkpoint_seconds": settings().checkpoint_seconds,
         "answers": settings().answers,
         "environment": job.environment or {},
         "pace": job.progress.get("pace") or {},
     }
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
-
-
-def _start(job: Job) -> dict[str, Any] | None:
-    """What the trainer is told of the tuned model that it goes on from."""
-    start = job.spec.get("start")
-    return None if start is None else {**{name: start[name] for name in TOLD_OF_START}, "path": START}
 
 
 def fetch_start(job: Job, directory: Path) -> None:

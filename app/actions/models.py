@@ -54,9 +54,12 @@ class Tuned:
     @property
     def base(self) -> BaseModel | None:
         """What was tuned, unless the catalogue lost it since, or means another model by its name."""
-        found = catalogue().models.get(self.job.spec["base"])
-        was = self.job.spec.get("base_identity")  # a job of an earlier version has none
-        return found if found and was in (None, found.identity) else None
+        name, identity = self.job.spec["base"], self.job.spec.get("base_identity")
+        found = catalogue().find(name)
+        if found is None:
+            return None
+        is_same = found.name == name if identity is None else found.identity == identity  # None: of an earlier version
+        return found if is_same else None
 
 
 def tunable(conn: Connection[Row], caller: Caller, name: str) -> tuple[BaseModel, Tuned | None]:
@@ -84,7 +87,7 @@ def tunable(conn: Connection[Row], caller: Caller, name: str) -> tuple[BaseModel
 def _without_base(tuned: Tuned) -> Invalid:
     base = tuned.job.spec["base"]
     lost = "means another model in this server's catalogue by now"
-    if base not in catalogue().models:
+    if catalogue().find(base) is None:
         lost = "is not in this server's catalogue any more"
     return Invalid(
         f"{tuned.name} was tuned from {base}, which {lost}: it can be tuned further once the operator has put back "

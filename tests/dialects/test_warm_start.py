@@ -91,8 +91,9 @@ def test_a_deleted_model_is_gone_on_from_no_more_and_a_repeated_create_still_fin
     ("change", "words"),
     [
         ({"base": "gone/base"}, "is not in this server's catalogue any more"),
-        ({"base": "gpt-4o-mini"}, "is not in this server's catalogue any more"),  # now a name of another model
         ({"base_identity": "0" * 16}, "means another model in this server's catalogue by now"),
+        ({"base": "gpt-4o-mini", "base_identity": "0" * 16}, "means another model in this server's catalogue by now"),
+        ({"base": "gpt-4o-mini", "base_identity": None}, "means another model in this server's catalogue by now"),
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -103,6 +104,18 @@ def test_a_model_of_a_base_that_is_gone_or_another_one_by_now_is_refused(ann, mo
     error = problem(ann.create(model=model.name, dry_run=dry_run), 400)
     assert (error["param"], error["code"]) == ("model", "base_model_not_available")
     assert words in error["message"]
+
+
+def test_a_base_that_has_another_name_by_now_is_still_the_same(ann, model):
+    with transaction() as conn:
+        conn.execute("""update jobs set spec = spec || '{"base": "gpt-4o-mini"}' where id = %s""", (model.job_id,))
+    assert ann.job(model=model.name)["base_model"] == "tiny/base"
+
+
+def test_a_job_of_an_earlier_version_is_known_by_the_name_of_its_base(ann, model):
+    with transaction() as conn:
+        conn.execute("update jobs set spec = spec - 'base_identity' where id = %s", (model.job_id,))
+    assert ann.job(model=model.name)["parent_model"] == model.name
 
 
 @pytest.mark.parametrize(

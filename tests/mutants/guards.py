@@ -159,21 +159,21 @@ CLAUSES = [
 
 STARTS = [
     Mutant(
-        "the hold of a create on the model it goes on from",
+        "the hold of a create on what it goes on from",
         PERMISSIONS,
         {'"for share" if hold else ""': '""'},
         word="delete waits for a create",
         test=f"{OF_STARTS}::test_a_delete_waits_for_a_create_that_has_found_the_model",
     ),
     Mutant(
-        "a deleted model's bytes stay for a job",
+        "a deleted model stays for a job",
         MODELS,
         {"path <> '' and not {BEGUN_WITH} limit 100": "path <> '' limit 100"},
         word="deleted model stays",
         test=f"{OF_STARTS}::test_a_deleted_model_stays_without_its_link_until_the_job_that_goes_on_from_it_has_ended",
     ),
     Mutant(
-        "a superseded checkpoint's bytes stay for a job",
+        "a superseded checkpoint stays for a job",
         CHECKPOINTS,
         {"if checkpoint.path not in needed": ""},
         word="keeps its bytes",

@@ -17,7 +17,7 @@ from tests.store.conftest import PROJECT, claimed, finalizing, finished, made, n
 
 @pytest.fixture
 def model(key_id) -> Model:
-    new = new_model(finalizing(made(key_id)), "ft:tiny:default::12345678")
+    new = new_model(finalizing(made(key_id)), "ft:tiny:default:x:12345678")
     with transaction() as conn:
         models.insert(conn, new)
         models.linked(conn, new.name)

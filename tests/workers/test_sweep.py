@@ -116,9 +116,13 @@ def test_a_deleted_file_stays_as_long_as_an_unfinished_job_needs_it(key_id):
     assert has("files/named") == [False]
 
 
-def test_what_an_unfinished_job_goes_on_from_stays_when_no_row_names_it_any_more(key_id, tmp_path):
-    maker = ended(claimed(made(key_id)))
-    model, forgotten = (tree(f"jobs/{maker.id}/a1/{name}", tmp_path) for name in ("model", "step-4"))
+def test_what_an_unfinished_job_goes_on_from_stays_when_no_row_names_it_any_more(key_id, tmp_path, checkpoint):
+    maker = running(made(key_id))
+    point = checkpoint(maker, 4)
+    model, forgotten = (tree(path, tmp_path) for path in (f"jobs/{maker.id}/a1/model", point.path))
+    with transaction() as conn:
+        checkpoints.record(conn, maker, point)
+    ended(maker)
     with transaction() as conn:
         models.delete(conn, PROJECT, model_row(maker, model).name)
     children = [made(key_id, start={"path": path}) for path in (model, forgotten)]
