@@ -42,6 +42,7 @@ def state(run: Run) -> dict[str, Any]:
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return {
         "bits": {name: bits(tensor) for name, tensor in tensors.items()},
+        "longest": [getattr(module, "max_seq_len_cached", None) for module in model.modules()],
         "gradients": [name for name, weight in model.named_parameters() if weight.grad is not None],
         "optimizer": (len(optimizer.state), vars(optimizer).keys(), [group["lr"] for group in optimizer.param_groups]),
         "generator": bits(torch.get_rng_state()),
@@ -50,10 +51,13 @@ def state(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
+PROVE = preflight.prove
+
+
 def flown(run: Run) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     flight = preflight.Flight(run.engine, run.spec.hyperparameters, run.meter, lambda: None)
-    preflight.prove(flight, run.train, run.valid, lines.append)
+    PROVE(flight, run.train, run.valid, lines.append)
     return lines
 
 
@@ -70,7 +74,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "full": {"training_type": "full", "weight_decay": 0.1},
     "bfloat16": {"training_type": "lora", "lora_dropout": 0.1, "environment": {"dtype": "bfloat16", "threads": 1}},
     "dpo": {"training_type": "lora", "lora_dropout": 0.1, "method": "dpo"},
-    "stretching": {"training_type": "full"},
+    "stretching": {"training_type": "full", "valid": 0},
 }
 
 
@@ -86,18 +90,19 @@ def job_of(kind: str, place: Path, tiny: Path, stretching: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_preflight_changes_no_bit_of_the_state_and_none_of_the_model(kind, tiny, stretching, tmp_path, monkeypatch):
-    job = job_of(kind, tmp_path / "job", tiny, stretching)
-    run = preparation.prepare(job, Lifeline(), lambda line: None)
+    monkeypatch.setattr(preflight, "prove", lambda *unused: None)
+    bare = job_of(kind, tmp_path / "bare", tiny, stretching)
+    run = preparation.prepare(bare, Lifeline(), lambda line: None)
     with torch.no_grad():
-        next(weight for weight in run.engine.model.parameters() if weight.requires_grad).view(-1)[:2] = -0.0
+        next(weight for weight in run.engine.model.parameters() if weight.requires_grad).view(-1)[:32] = -0.0
     before = state(run)
     [told] = flown(run)
     assert state(run) == before
     assert 0 < told["needed_bytes"] < told["available_bytes"]
-    assert of_kind(train_here(job), "preflight")
-    monkeypatch.setattr(preflight, "prove", lambda *unused: None)
-    bare = job_of(kind, tmp_path / "bare", tiny, stretching)
     assert not of_kind(train_here(bare), "preflight")
+    monkeypatch.undo()
+    job = job_of(kind, tmp_path / "job", tiny, stretching)
+    assert of_kind(train_here(job), "preflight")
     assert hashes(job / "model") == hashes(bare / "model")
 
 

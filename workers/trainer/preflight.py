@@ -170,7 +170,7 @@ def _taken(flight: Flight, trial: Trial, pack: Pack) -> Taken:
 
 @contextmanager
 def _undone(engine: Engine) -> Iterator[None]:
-    """Put back what a pass changes: generators, AdamW's state, gradients, buffers; weights are not touched at all.
+    """Put back what a pass changes: generators, AdamW's state and buffers; weights are not touched at all.
 
     AdamW is told of an infinite gradient, as in mixed precision: it sets its state up and leaves the weights alone. A
     rate of 0 would turn -0.0 into 0.0, and a copy of the weights would be part of the peak.
@@ -189,7 +189,6 @@ def _undone(engine: Engine) -> Iterator[None]:
         finally:
             del optimizer.found_inf
             optimizer.state.clear()
-            optimizer.zero_grad(set_to_none=True)
             engine.model.train()
             for module, attributes, buffers in kept:
                 vars(module).update(attributes)
