@@ -109,7 +109,7 @@ def _answer_error(error: Exception) -> Response:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     if known.status in (403, 413):
         response.headers["Connection"] = "close"  # the rest of the body stays unread
-    if known.status in (429, 501):
+    if known.status in (409, 429, 501):
         response.headers["x-should-retry"] = "false"
     if known.status == 503:
         response.headers["Retry-After"] = "1"

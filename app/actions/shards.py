@@ -127,11 +127,19 @@ def join(caller: Caller, name: str) -> None:
         if dataset.is_ready:
             return
         parts = _parts(dataset, uploads.parts(conn, dataset.upload_id or ""))
+    try:
+        _become_file(caller, dataset, parts)
+    except WrongState:
+        if not actions.retrieve(caller, name).is_ready:  # else another request has joined them meanwhile
+            raise
+
+
+def _become_file(caller: Caller, dataset: Dataset, parts: Sequence[Part]) -> None:
     with receive(f"files/{names.file_id()}", limit=_most(parts), too_large=_grown) as joined:
         joined.rows = RowCount()
         md5 = _join(parts, joined)
         with kept(joined), transaction() as conn:
-            held = datasets.hold(conn, caller.project_id, name)
+            held = datasets.hold(conn, caller.project_id, dataset.name)
             file = actions.become_file(conn, caller, held, joined, filename="")
             part_ids = [part.id for part in parts]
             if uploads.complete(conn, dataset.upload_id or "", file_id=file.id, part_ids=part_ids, md5=md5) is None:

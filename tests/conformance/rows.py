@@ -169,8 +169,15 @@ def _make_upload(conn: Connection[Row], key: Key, upload_id: str, part_id: str) 
 
 def _make_dataset(conn: Connection[Row], key: Key) -> None:
     """It waits to be validated, its one shard has come."""
-    dataset = {"display_name": "", "format": "", "ignored": (), "created_by": key.id}
-    datasets.insert(conn, f"file-{DATASET}", project_id=key.project_id, **dataset)
+    datasets.insert(
+        conn,
+        f"file-{DATASET}",
+        project_id=key.project_id,
+        display_name="",
+        format="",
+        ignored=(),
+        created_by=key.id,
+    )
     aliases.reserve(conn, key.project_id, "dataset", DATASET, target=f"file-{DATASET}")
     _make_upload(conn, key, SHARDS, SHARDS)
     datasets.announce(conn, f"file-{DATASET}", upload_id=SHARDS, shards=[Shard("rows.jsonl", len(CONTENT), SHARDS)])

@@ -18,12 +18,12 @@ ROUTES = [
     ("patch", "models/{model}"),
     ("delete", "models/{model}"),
     ("get", "models/{model}:getDownloadEndpoint"),
+    ("get", "models/{model}:validateUpload"),
 ]
 NOT_BUILT = [
     ("post", "models"),
     ("post", "models/{model}:prepare"),
     ("post", "models/{model}:getUploadEndpoint"),
-    ("get", "models/{model}:validateUpload"),
 ]
 COLLECTIONS = [("get", "datasets"), ("post", "datasets"), ("get", "models")]
 BODIES = {"datasets/{dataset}:getUploadEndpoint": {"filenameToSize": {"a.jsonl": 4}}}

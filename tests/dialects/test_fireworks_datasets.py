@@ -60,7 +60,9 @@ def test_an_id_has_nothing_else_and_is_not_like_ours(account):
 
 def test_an_id_is_taken_once_per_project(account, other):
     account.begin("d")
-    assert "There is a dataset 'd' already" in refused(account.create("d"), 409, 6)
+    again = account.create("d")
+    assert "There is a dataset 'd' already" in refused(again, 409, 6)
+    assert again.headers["x-should-retry"] == "false"
     assert other.create("d").status_code == 200
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.actions import signed_urls
+from app.actions import shards, signed_urls
 from app.blobs import storage as blobs
 from app.store import paths, uploads
 from app.store.db import transaction
@@ -52,6 +52,21 @@ def test_shards_are_joined_in_the_order_of_their_names_each_on_lines_of_its_own(
     assert (shown["state"], shown["exampleCount"]) == ("READY", "5")
     assert content(account) == b"1\n2\n3\n4\n9\n"
     assert account.post("datasets/d:validateUpload").json == {}, "repeated, it changes nothing"
+
+
+def test_of_two_who_join_at_once_both_are_told_that_it_is_done(account, storage, monkeypatch):
+    account.put(account.announce("d", a=2)["a"], b"1\n")
+    join, files = shards._join, set((storage / "files").rglob("*"))
+
+    def late(parts, joined):
+        monkeypatch.setattr(shards, "_join", join)
+        assert account.post("datasets/d:validateUpload").json == {}
+        return join(parts, joined)
+
+    monkeypatch.setattr(shards, "_join", late)
+    assert account.post("datasets/d:validateUpload").json == {}
+    assert content(account) == b"1\n"
+    assert len(set((storage / "files").rglob("*")) - files) == 1, "of the second file nothing is left"
 
 
 def test_a_shard_may_be_sent_again_and_the_latest_counts(account, storage):

@@ -58,6 +58,12 @@ class NamedModelSchema(Resource):
     context_length = fields.Integer(metadata={"description": "tokens"})
 
 
+class WarningsSchema(Resource):
+    """What is to be said of a model's files."""
+
+    warnings = fields.List(fields.String(), required=True)
+
+
 class GivenModelSchema(Resource):
     """What may be said of a model; what nothing here uses is named in the answer's status."""
 
@@ -139,10 +145,11 @@ def announce(model_id: str) -> NoReturn:
 
 
 @blueprint.get("/models/<model_id>:validateUpload")
-@blueprint.alt_response(501, description=ALWAYS)
-def check(model_id: str) -> NoReturn:
-    """Not built: weights of your own cannot be uploaded"""
-    raise _not_built()
+@blueprint.response(200, WarningsSchema)
+def check(model_id: str) -> dict[str, Any]:
+    """Look at a model's files once more: those of a tuned model are whole, or it would not be there"""
+    named_models.retrieve(caller(), model_id)
+    return {"warnings": []}
 
 
 def _not_built() -> NotBuilt:
