@@ -1,11 +1,12 @@
-"""The objects that the official client's tests name, put back through the store; the product knows none of them."""
+"""The objects that the official clients' tests name, put back through the store; the product knows none of them."""
 
 from datetime import UTC, datetime
 
 from app.blobs import storage
 from app.core.job import Checkpoint, File, Job, Key, Model, NewEvent
+from app.core.resources import Shard
 from app.core.states import Outcome
-from app.store import checkpoints, events, files, jobs, keys, leases, models, uploads
+from app.store import aliases, checkpoints, datasets, events, files, jobs, keys, leases, models, uploads
 from app.store.db import Connection, Row, transaction
 
 KEY = "My API Key"
@@ -18,6 +19,10 @@ TUNED_MODEL = "ft:gpt-4o-mini:acemeco:suffix:abc123"
 CHECKPOINT = "ft:gpt-4o-mini-2024-07-18:org:weather:B7R9VjQd"
 PERMISSION = "cp_zc4Q7MP6XxulcVzj4MZdwsAB"
 PROJECT = "string"
+ACCOUNT = "account_id"
+DATASET = "dataset_id"
+MODEL = "model_id"
+SHARDS = "upload_shards"
 UPLOAD = "upload_abc123"
 PART = "string"
 CONTENT = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 10
@@ -28,27 +33,30 @@ CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
 def put_back() -> None:
     """Make the objects as they were before the first request, and forget everything else but keys."""
     with transaction() as conn:
-        conn.execute("truncate files, jobs, permissions, uploads cascade")
+        conn.execute("truncate files, jobs, permissions, uploads, aliases cascade")
         key = keys.with_secret(conn, KEY) or _make_key(conn)
         for file_id, purpose in FILES.items():
             files.insert(conn, _file(key, file_id, purpose))
         _make_paused_job(conn, key)
         _make_tuned_model(conn, key)
         _make_permission(conn, key)
-        _make_upload(conn, key)
+        _make_upload(conn, key, UPLOAD, PART)
+        _make_dataset(conn, key)
 
 
 def store_contents() -> None:
     """Put the bytes of the files into storage, where no request changes them."""
     for file_id in FILES:
         storage().put(f"files/{file_id}", CONTENT)
-    storage().put(f"uploads/{UPLOAD}/{PART}", CONTENT)
+    for upload in (UPLOAD, SHARDS):
+        storage().put(f"uploads/{upload}/{PART}", CONTENT)
+    storage().put(f"jobs/{DONE_JOB}/model/adapter_config.json", b"{}")
 
 
 def _make_key(conn: Connection[Row]) -> Key:
     """The suite's strict client has a closed list of states, as the switch on a key says."""
     scopes = keys.OWNER_SCOPES
-    return keys.create(conn, KEY, project_id="default", org_id="default", name="suite", scopes=scopes, strict=True)
+    return keys.create(conn, KEY, project_id=ACCOUNT, org_id="default", name="suite", scopes=scopes, strict=True)
 
 
 def _file(key: Key, file_id: str, purpose: str) -> File:
@@ -131,6 +139,7 @@ def _make_tuned_model(conn: Connection[Row], key: Key) -> None:
         TUNED_MODEL, done.project_id, done.org_id, done.id, BASE, f"jobs/{done.id}/model", {}, done.created_at
     )
     models.insert(conn, model)
+    aliases.reserve(conn, key.project_id, "model", MODEL, target=done.id)
 
 
 def _make_permission(conn: Connection[Row], key: Key) -> None:
@@ -140,12 +149,12 @@ def _make_permission(conn: Connection[Row], key: Key) -> None:
     )
 
 
-def _make_upload(conn: Connection[Row], key: Key) -> None:
+def _make_upload(conn: Connection[Row], key: Key, upload_id: str, part_id: str) -> None:
     """It waits to be completed, with a part of all its bytes."""
     size = len(CONTENT)
     uploads.insert(
         conn,
-        UPLOAD,
+        upload_id,
         project_id=key.project_id,
         filename="rows.jsonl",
         purpose="fine-tune",
@@ -154,5 +163,21 @@ def _make_upload(conn: Connection[Row], key: Key) -> None:
         lifetime=None,
         open_seconds=3600,
     )
-    assert uploads.admit(conn, UPLOAD, size)
-    uploads.add_part(conn, PART, upload_id=UPLOAD, size=size, path=f"uploads/{UPLOAD}/{PART}")
+    assert uploads.admit(conn, upload_id, size)
+    uploads.add_part(conn, part_id, upload_id=upload_id, size=size, path=f"uploads/{upload_id}/{PART}")
+
+
+def _make_dataset(conn: Connection[Row], key: Key) -> None:
+    """It waits to be validated, its one shard has come."""
+    datasets.insert(
+        conn,
+        f"file-{DATASET}",
+        project_id=key.project_id,
+        display_name="",
+        format="",
+        ignored=(),
+        created_by=key.id,
+    )
+    aliases.reserve(conn, key.project_id, "dataset", DATASET, target=f"file-{DATASET}")
+    _make_upload(conn, key, SHARDS, SHARDS)
+    datasets.announce(conn, f"file-{DATASET}", upload_id=SHARDS, shards=[Shard("rows.jsonl", len(CONTENT), SHARDS)])
