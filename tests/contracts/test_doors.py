@@ -151,15 +151,18 @@ def test_what_is_not_there_and_what_is_another_projects_look_the_same(door, ann,
     shown, job = made(door, ann)
     for who, sought in ((ann, "ftjob-none"), (bob, shown), (bob, job.id)):
         assert door.message(door.ask(who, "unknown", job=sought))
+        assert door.send(who, "cancel", job=sought).status_code == 404
     assert door.jobs(door.ask(bob, "list")) == []
+    assert door.sees(ann, shown) == door.states[Status.VALIDATING_FILES]
 
 
 @every_door
-def test_a_key_that_may_only_read_creates_nothing(door, app, ann):
-    file = door.upload(ann, ROWS)
+def test_a_key_that_may_only_read_creates_and_cancels_nothing(door, app, ann):
+    shown, job = made(door, ann)
     reader = person(app, "ann", scopes=("read",))
-    assert door.message(door.ask(reader, "forbidden", file=file))
-    assert door.jobs(door.ask(reader, "list")) == []
+    assert door.message(door.ask(reader, "forbidden", file=job.spec["training_file"]))
+    assert door.send(reader, "cancel", job=shown).status_code == 403
+    assert [door.status(seen) for seen in door.jobs(door.ask(reader, "list"))] == [door.states[job.status]]
 
 
 @every_door

@@ -81,12 +81,13 @@ def test_portkeys_client_is_told_why_another_upstream_is_refused(stack, file):
 
 def curled(stack: Stack, example: str, **names: str) -> Any:
     """What curl is answered to one of the examples, which must be as recorded."""
-    recorded = filled(anyapi.DOOR.example(example), {**names, "model": "tiny", "key": stack.api_key})
+    recorded = filled(anyapi.DOOR.example(example), {**names, "model": "tiny"})
     request = recorded["request"]
-    headers = filled(dict(anyapi.DOOR.headers), {"key": stack.api_key})
+    headers = filled({**anyapi.DOOR.headers, **request.get("headers", {})}, {"key": stack.api_key})
     command = ["curl", "--silent", "--show-error", "--request", request["method"]]
     command += ["--url", stack.base_url.removesuffix("/v1") + request["path"]]
     command += [part for name, text in headers.items() for part in ("--header", f"{name}: {text}")]
+    command += [part for name, text in request.get("form", {}).items() for part in ("--form", f"{name}={text}")]
     command += ["--data", json.dumps(request["body"])] if "body" in request else []
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(ended.stdout)
@@ -95,7 +96,11 @@ def curled(stack: Stack, example: str, **names: str) -> Any:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_as_anyapis_page_shows_it_gets_a_job_to_its_end(stack, file):
+def test_curl_as_anyapis_pages_show_it_gets_a_job_to_its_end(stack, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(ROWS)
+    file = curled(stack, "upload", rows=str(rows))["id"]
     job = curled(stack, "create", file=file)["id"]
+    assert curled(stack, "list")["data"][0]["id"] == job
     eventually(lambda: curled(stack, "retrieve", job=job)["finished_at"], seconds=SECONDS)
     assert curled(stack, "succeeded", job=job)["fine_tuned_model"]

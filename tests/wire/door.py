@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from werkzeug.test import TestResponse
+
 from app.core.states import Status
 from tests.dialects.conftest import Person
 from tests.wire.likeness import unlike
@@ -51,18 +53,26 @@ class Door:
         found: dict[str, Any] = json.loads(file.read_text())
         return found
 
+    def send(self, who: Person, example: str, **names: str) -> TestResponse:
+        """Send the request of an example."""
+        request = self.meant(who, example, **names)["request"]
+        body = json.dumps(request["body"]).encode() if "body" in request else None
+        headers = filled({**self.headers, **request.get("headers", {})}, {"key": who.secret})
+        return who.http.open(request["path"], method=request["method"], headers=headers, data=body)
+
     def ask(self, who: Person, example: str, **names: str) -> Any:
-        """Send an example, and return the body of its answer, which must be as recorded."""
-        names |= {"key": who.secret, "account": who.project, "model": MODEL}
-        recorded = filled(self.example(example), names)
-        request = recorded["request"]
-        headers = filled({**self.headers, **request.get("headers", {})}, names)
-        sent = json.dumps(request["body"]).encode() if "body" in request else None
-        answer = who.http.open(request["path"], method=request["method"], headers=headers, data=sent)
-        assert answer.status_code == recorded["answer"]["status"], answer.text
+        """Send the request of an example, and return the body of its answer, which must be as recorded."""
+        answer, recorded = self.send(who, example, **names), self.meant(who, example, **names)["answer"]
+        assert answer.status_code == recorded["status"], answer.text
         assert {name: answer.headers.get(name) for name in self.answered} == self.answered
-        assert unlike(recorded["answer"]["body"], answer.json) == []
+        assert unlike(recorded["body"], answer.json) == []
         return answer.json
+
+    def meant(self, who: Person, example: str, **names: str) -> dict[str, Any]:
+        """An example with everything filled in."""
+        given = {"key": who.secret, "account": who.project, "model": MODEL, **names}
+        found: dict[str, Any] = filled(self.example(example), given)
+        return found
 
     def sees(self, who: Person, job: str) -> str:
         """The status of a job, in this door's words."""
