@@ -84,7 +84,7 @@ def test_every_dialect_has_a_door(dialect):
 @every_door
 def test_every_door_has_an_example_of_all_that_it_owes(door):
     assert [name for name in OWED if not door.has(name)] == []
-    assert door.has("pause") == door.has("resume")
+    assert door.has("resume") or not door.has("pause")
     assert set(door.states) == set(Status)
 
 
@@ -179,9 +179,16 @@ def test_a_job_made_through_one_door_is_seen_paused_and_cancelled_through_every_
     assert other.sees(ann, job.id) == other.states[Status.QUEUED]
     [listed] = other.jobs(other.ask(ann, "list"))
     assert other.status(listed) == other.states[Status.QUEUED]
-    if other.has("pause"):
-        other.ask(ann, "pause", job=job.id)
-        assert maker.sees(ann, shown) == maker.states[Status.PAUSED]
+    pausing = other if other.has("pause") else maker
+    if pausing.has("pause"):
+        pausing.ask(ann, "pause", job=job.id)
+        assert (maker.sees(ann, shown), other.sees(ann, job.id)) == (
+            maker.states[Status.PAUSED],
+            other.states[Status.PAUSED],
+        )
+        if other.has("resume"):
+            other.ask(ann, "resume", job=job.id)
+            assert maker.sees(ann, shown) == maker.states[Status.QUEUED]
     other.ask(ann, "cancel", job=job.id)
     assert maker.sees(ann, shown) == maker.states[Status.CANCELLED]
 

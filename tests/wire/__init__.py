@@ -2,8 +2,8 @@
 
 A folder holds `DOOR` in its `__init__.py` (see `door.Door`: how its answers are read) and a JSON file for each example,
 `{"request": {method, path, headers, body}, "answer": {status, body}}`. `door.OWED` names the examples that each door
-must have; with `pause.json` and `resume.json` beside them it is held to those scenarios too. Texts in braces are filled
-in: `{key}`, `{account}` (the project), `{model}`, `{file}` (of `Door.upload`), `{job}` (the id that the door shows, or
+must have; it is held to `pause.json` and `resume.json`, or to resume alone, where it has them. In braces are filled
+in `{key}`, `{account}` (the project), `{model}`, `{file}` (of `Door.upload`), `{job}` (the id that the door shows, or
 ours) and `{after}` (what `Door.after` read from the page before). An answer may hold more than its example; `likeness`
 says how they compare. `tests/contracts/test_doors.py` runs each scenario through every door, and pairs of them.
 """
