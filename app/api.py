@@ -19,6 +19,7 @@ from app.config import require
 from app.core import names
 from app.core.caller import Caller
 from app.core.errors import Invalid, JobServiceError, NotAllowed, TooLarge, Unknown
+from app.dialects import portkey
 from app.dialects.bodies import refuse_unprintable
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}")
@@ -84,6 +85,7 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["x-request-id"] = g.request_id
+    response.headers.update(portkey.answered(request.environ, g.request_id))
     who: Caller | None = g.get("caller")
     log.info(
         "request",

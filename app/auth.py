@@ -36,7 +36,7 @@ def authenticate(headers: Headers) -> Caller:
         project_id=key.project_id,
         org_id=key.org_id,
         scopes=frozenset(key.scopes),
-        strict_status=key.strict_status or settings().strict_status,
+        strict_status=key.strict_status or settings().strict_status or _wants_closed_list(headers),
     )
 
 
@@ -48,6 +48,11 @@ def _secret(headers: Headers) -> str:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return headers.get("api-key", "").strip()
+
+
+def _wants_closed_list(headers: Headers) -> bool:
+    """Portkey's client says "false" by itself, so only a "true" is somebody's wish."""
+    return headers.get("x-portkey-strict-open-ai-compliance", "").strip().lower() == "true"
 
 
 def _use_is_news(key: Key) -> bool:

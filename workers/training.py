@@ -225,7 +225,7 @@ class Run:
             hardest = self._last["hardest"]
             storage().put(f"{root}/hardest.jsonl", (self._directory / hardest["path"]).read_bytes())
             result["hardest_path"] = f"{root}/hardest.jsonl"
-            result["hardest"] = {name: hardest[name] for name in ("training", "validation") if name in hardest}
+            result["hardest"] = hardest["found"]
         return Ending(result=result)
 
 

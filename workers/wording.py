@@ -76,7 +76,7 @@ def preflight_event(line: Line) -> NewEvent:
 
 
 def hardest_event(found: Mapping[str, Any], file_id: str) -> NewEvent:
-    """The lines of the rows that the model knows least; `found` is by kind of row, training or validation."""
+    """The lines of the rows that the model knows least; `found` is by kind: training, held_out or validation."""
     message = "Rows with the highest loss: " + "; ".join(_lines(kind, each) for kind, each in found.items())
     return NewEvent(message, data={**found, "hardest_file": file_id}, once="hardest")
 
@@ -97,7 +97,7 @@ EVENTS: dict[str, Callable[[Line], NewEvent]] = {
 
 
 def _lines(kind: str, found: Mapping[str, Any]) -> str:
-    lines = ", ".join(map(str, found["lines"])) or "none"
+    lines, kind = ", ".join(map(str, found["lines"])) or "none", kind.replace("_", "-")
     some = (
         f" ({found['looked_at']:,} of {found['rows']:,} rows looked at)" if found["looked_at"] < found["rows"] else ""
     )

@@ -7,7 +7,7 @@ import statistics
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,21 @@ from app.embedded.processes import free_port
 from app.store import events, files, jobs, keys, leases
 from app.store.db import transaction
 from app.store.migrate import migrate
-from tests.bench import statements
+from tests.bench import doors, statements
 from tests.bench.load import Load, Request, generate
 from tests.bench.tables import Row, at_least, at_most
 from tests.dialects.server import Server, serving
 from tests.services import running, scratch_directory
 from tests.settings import settings
+from tests.wire import DOORS, openai
+from tests.wire.door import Door, filled
 
 CLIENTS, SECONDS, ROUNDS = 8, 4.0, 3
 WEB_CONCURRENCY, WEB_THREADS = 2, 8
 PING, RETRIEVE, CREATE, LIST, EVENTS = "ping", "retrieve", "create", "list of 20", "events of 20"
 RETRIEVE_GOAL, CREATE_GOAL, TAIL_GOAL = 0.6, 0.35, 20.0
+OTHERS = ("portkey", "fireworks")
+PROJECT = "default"
 JOBS = "/v1/fine_tuning/jobs"
 MODEL = "tuneyard-tiny"
 SPEC: dict[str, Any] = {
@@ -60,15 +64,29 @@ class Subject:
     def new_job(self) -> str:
         return json.dumps({"model": MODEL, "training_file": self.file_id})
 
-    def requests(self) -> dict[str, tuple[str, str, str]]:
-        """Method, path and body of what is measured."""
+    def requests(self) -> dict[str, Request]:
+        """What is measured."""
         return {
-            PING: ("GET", "/healthz", ""),
-            RETRIEVE: ("GET", f"{JOBS}/{self.job_id}", ""),
-            LIST: ("GET", f"{JOBS}?limit=20", ""),
-            EVENTS: ("GET", f"{JOBS}/{self.job_id}/events?limit=20", ""),
-            CREATE: ("POST", JOBS, self.new_job),
+            PING: self._request("GET", "/healthz"),
+            RETRIEVE: self._request("GET", f"{JOBS}/{self.job_id}"),
+            LIST: self._request("GET", f"{JOBS}?limit=20"),
+            EVENTS: self._request("GET", f"{JOBS}/{self.job_id}/events?limit=20"),
+            CREATE: self._request("POST", JOBS, self.new_job),
         }
+
+    def retrieves(self) -> dict[str, Request]:
+        """The retrieve as other doors than OpenAI's send it."""
+        return {door.name: self._retrieve(door) for door in DOORS if door.name in OTHERS}
+
+    def _request(self, method: str, path: str, body: str = "") -> Request:
+        headers = filled(dict(openai.DOOR.headers), {"key": self.key})
+        return Request(self.server.port, method, path, headers, CLIENTS, SECONDS, body)
+
+    def _retrieve(self, door: Door) -> Request:
+        given = {"key": self.key, "account": PROJECT, "job": self.job_id}
+        asked = filled(door.example("retrieve")["request"], given)
+        headers = filled(dict(door.headers), given) | asked.get("headers", {})
+        return replace(self._request("GET", asked["path"]), headers=headers)
 
 
 def run() -> list[Row]:
@@ -78,14 +96,15 @@ def run() -> list[Row]:
         databases: dict[str, list[float]] = {RETRIEVE: [], CREATE: []}
         scripts = {name: _script(subject, name) for name in databases}
         for _ in range(ROUNDS):
-            for name, (method, path, body) in subject.requests().items():
-                asked = Request(subject.server.port, method, path, subject.key, CLIENTS, SECONDS, body)
-                loads[name].append(generate(asked))
+            for name, request in subject.requests().items():
+                loads[name].append(generate(request))
             for name, script in scripts.items():
                 databases[name].append(
                     statements.repeated(subject.database_url, script, subject.scratch, clients=CLIENTS, seconds=SECONDS)
                 )
-    return [*_load_rows(loads), *_ratios(loads, {name: statistics.median(each) for name, each in databases.items()})]
+        beside = list(doors.rows(subject.requests()[RETRIEVE], subject.retrieves()))
+    rates = {name: statistics.median(each) for name, each in databases.items()}
+    return [*_load_rows(loads), *_ratios(loads, rates), *beside]
 
 
 def _load_rows(loads: dict[str, list[Load]]) -> Iterator[Row]:
@@ -180,12 +199,9 @@ def _script(subject: Subject, name: str) -> str:
 
 
 def _asked(subject: Subject, name: str) -> bytes:
-    method, path, body = subject.requests()[name]
+    asked = subject.requests()[name]
     request = urllib.request.Request(
-        subject.server.url + path,
-        data=body.encode() or None,
-        method=method,
-        headers={"Authorization": f"Bearer {subject.key}", "Content-Type": "application/json"},
+        subject.server.url + asked.path, data=asked.body.encode() or None, method=asked.method, headers=asked.headers
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         found = answer.read()

@@ -25,16 +25,17 @@ class Request:
     port: int
     method: str
     path: str
-    key: str
+    headers: dict[str, str]
     clients: int
     seconds: float
     body: str = ""
 
     def encoded(self) -> bytes:
-        head = f"{self.method} {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.key}\r\n"
+        head = f"{self.method} {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         body = self.body.encode()
         if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Length: {len(body)}\r\n"
         return head.encode() + b"\r\n" + body
 
 

@@ -56,6 +56,14 @@ def test_held_out_rows_are_answered_and_named_by_their_lines_in_the_file(pair):
     assert carved == split
 
 
+def test_the_hardest_of_the_held_out_rows_are_told_as_such_by_their_lines_in_the_file(pair):
+    (_, carved), (_, split) = pair
+    [ours], [theirs] = (of_kind(lines, "hardest") for lines in (carved, split))
+    found, apart = ours["found"]["held_out"], theirs["found"]["validation"]
+    assert found["lines"] == [HELD[line - 1] + 1 for line in apart["lines"]]
+    assert found["losses"] == apart["losses"]
+
+
 def test_the_file_is_counted_as_it_is_trained_on(pair):
     (one, lines), _ = pair
     said: list[dict] = []

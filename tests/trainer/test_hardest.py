@@ -27,7 +27,7 @@ def written(prepared):
     lines = []
     hardest.write(prepared, Lifeline(), lines.append)
     rows = [json.loads(line) for line in (prepared.directory / "hardest.jsonl").read_text().splitlines()]
-    return of_kind(lines, "hardest")[0], rows
+    return of_kind(lines, "hardest")[0]["found"], rows
 
 
 def alone(prepared, rows) -> dict[int, float]:

@@ -79,6 +79,12 @@ def test_of_a_best_checkpoint_that_is_the_last_one_too_one_loss_is_told():
     assert event.data == {name: value for name, value in line.items() if name != "type"}
 
 
+def test_rows_that_were_held_out_are_told_apart_from_those_trained_on():
+    found = {"training": {"rows": 8, "looked_at": 8, "lines": [4], "losses": [2.0]}}
+    event = hardest_event({**found, "held_out": {"rows": 2, "looked_at": 2, "lines": [7], "losses": [1.0]}}, "file-1")
+    assert event.message == "Rows with the highest loss: training lines 4; held-out lines 7"
+
+
 def test_hardest_rows_are_named_by_line_and_a_sample_is_said_to_be_one():
     found = {
         "training": {"rows": 50_000, "looked_at": 2000, "lines": [4001, 26], "losses": [3.5, 2.0]},

@@ -20,12 +20,17 @@ _SHOWN = 200  # characters of what is trained on in a row
 def write(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     """Write hardest.jsonl, training rows before validation rows, the highest loss first, and emit lines and losses.
 
+    Rows held out of training are a kind of their own: their lines are those of the training file.
+
     Raises Stopped.
     """
     kinds = {"training": (run.train, looked_at(len(run.train)))}
     if run.valid is not None:
-        kinds["validation"] = (run.valid, np.arange(len(run.valid)))
-    told: dict[str, Any] = {}
+        kinds["held_out" if run.spec.hyperparameters.eval_carveout else "validation"] = (
+            run.valid,
+            np.arange(len(run.valid)),
+        )
+    told: dict[str, dict[str, Any]] = {}
     written: list[dict[str, Any]] = []
     for kind, (rows, chosen) in kinds.items():
         losses = _losses(run, rows, chosen, lifeline)
@@ -38,7 +43,7 @@ def write(run: Run, lifeline: Lifeline, emit: Emit) -> None:
         }  # fmt: skip
     text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in written)
     publishing.write_file(run.directory / "hardest.jsonl", text)
-    emit({"type": "hardest", "path": "hardest.jsonl", **told})
+    emit({"type": "hardest", "path": "hardest.jsonl", "found": told})
 
 
 def _losses(run: Run, rows: Rows, chosen: np.ndarray, lifeline: Lifeline) -> dict[int, float]:

@@ -9,6 +9,7 @@ from marshmallow import fields
 from app.actions import dry_runs, following, jobs
 from app.core.errors import Invalid, Unfit
 from app.core.job import Job, NewJob
+from app.dialects import portkey
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai import streaming
 from app.dialects.openai.dry_run import DryRunSchema
@@ -54,6 +55,7 @@ class EventQuery(PageQuery):
 @blueprint.response(200, {"anyOf": [JobSchema, DryRunSchema]})
 def create(new: NewJob) -> Response:
     """Create a fine-tuning job; with `dry_run` create none, and answer what it would be"""
+    new = portkey.applied(new, request, g.body)
     try:
         if new.dry_run:
             return jsonify(DryRunSchema().dump(dry_runs.make(caller(), new)))

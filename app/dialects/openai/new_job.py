@@ -14,6 +14,7 @@ from app.core.hyperparameters import conflict
 from app.core.job import NewJob
 from app.core.names import SUFFIX
 from app.dialects import bodies
+from app.dialects.metadata import Metadata
 from app.dialects.openai.fields import one_of
 from app.dialects.openai.hyperparameters import HyperparametersSchema, PreferenceHyperparametersSchema
 
@@ -84,12 +85,7 @@ class NewJobSchema(Schema):
     validation_file = fields.String(allow_none=True, validate=validate.Length(1, 256))
     suffix = fields.String(allow_none=True, validate=_suffix, metadata={"pattern": f"^{SUFFIX.pattern}$"})
     seed = fields.Integer(strict=True, allow_none=True, validate=validate.Range(0, MAX_SEED))
-    metadata = fields.Dict(
-        keys=fields.String(validate=validate.Length(1, 64)),
-        values=fields.String(validate=validate.Length(0, 512)),
-        allow_none=True,
-        validate=validate.Length(0, 16, error="must have at most 16 pairs."),
-    )
+    metadata = Metadata(allow_none=True)
     priority = fields.Integer(
         strict=True,
         allow_none=True,
