@@ -20,6 +20,7 @@ TOKEN = re.compile(
 VALUE = re.compile(r"""\s*(?P<text>[^\s()"',]+)""")
 """What may stand behind an operator without quotes: a time has colons."""
 WORDS = ("AND", "OR", "NOT")
+NO_WORDS: Mapping[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,16 @@ def parse(text: str) -> Term | None:
     return found
 
 
-def renamed(term: Term, names: Mapping[str, str], *, paths: Collection[str] = ()) -> Term:
-    """The tree with its fields under other names; of values of the fields `paths`, the part behind the last slash.
+def renamed(
+    term: Term,
+    names: Mapping[str, str],
+    *,
+    paths: Collection[str] = (),
+    words: Mapping[str, Mapping[str, str]] = NO_WORDS,
+) -> Term:
+    """The tree with its fields under other names.
 
+    Of values of the fields `paths` it has the part behind the last slash, of those of `words` what the word means.
     Raises Invalid for a field that `names` does not know.
     """
     if isinstance(term, Comparison):
@@ -86,11 +94,12 @@ def renamed(term: Term, names: Mapping[str, str], *, paths: Collection[str] = ()
             known = ", ".join(sorted({name for name in names if "_" not in name}))
             raise Invalid(f"Filters know no field '{term.field[:64]}' here: there are {known}.", param="filter")
         field = names[term.field]
-        return replace(term, field=field, value=term.value.rpartition("/")[2] if field in paths else term.value)
+        value = term.value.rpartition("/")[2] if field in paths else term.value
+        return replace(term, field=field, value=words.get(field, {}).get(value, value))
     if isinstance(term, Not):
-        return Not(renamed(term.term, names, paths=paths))
+        return Not(renamed(term.term, names, paths=paths, words=words))
     if isinstance(term, And | Or):
-        return type(term)(tuple(renamed(each, names, paths=paths) for each in term.terms))
+        return type(term)(tuple(renamed(each, names, paths=paths, words=words) for each in term.terms))
     return term
 
 

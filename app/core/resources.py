@@ -1,9 +1,10 @@
-"""What dialects of named resources show: datasets, the shards that they are made of, and tuned models by name."""
+"""What dialects of named resources show: datasets and their shards, tuned models, and the jobs that make them."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.core.hyperparameters import said
 from app.core.listings import Fields
 
 
@@ -89,6 +90,61 @@ MODEL_FIELDS: Fields = {
     "job_name": str,
     "display_name": str,
     "description": str,
+    "created_at": datetime,
+    "updated_at": datetime,
+}
+
+
+STOPPING = "stopping"
+"""The state of a job whose cancel was accepted while a worker still holds it."""
+
+
+@dataclass(frozen=True)
+class NamedJob:
+    """A job: `name` is the id that its maker chose, else its `id`; what it names goes by chosen ids too.
+
+    `state` is its status, or STOPPING. `base_model` is the last part of the name of what is tuned; `warm_start_from`
+    the tuned model that training goes on from, or the name of it at other doors when it is no model of the project.
+    What does not apply is "".
+    """
+
+    name: str
+    id: str
+    method: str
+    state: str
+    display_name: str
+    dataset: str
+    evaluation_dataset: str
+    output_model: str
+    base_model: str
+    warm_start_from: str
+    created_by: str
+    spec: dict[str, Any]
+    result: dict[str, Any]
+    progress: dict[str, Any]
+    error: dict[str, Any] | None
+    active_seconds: float
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Those that the job resolved, before that those that were asked for; `auto` and None are left out."""
+        return said(self.result.get("hyperparameters") or self.spec["hyperparameters"])
+
+
+JOB_FIELDS: Fields = {
+    "name": str,
+    "id": str,
+    "state": str,
+    "display_name": str,
+    "dataset": str,
+    "evaluation_dataset": str,
+    "output_model": str,
+    "base_model": str,
+    "warm_start_from": str,
+    "created_by": str,
     "created_at": datetime,
     "updated_at": datetime,
 }

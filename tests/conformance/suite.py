@@ -28,7 +28,16 @@ class Client:
 
 CLIENTS = (
     Client("openai", ("fine_tuning", "test_files.py", "test_uploads.py", "uploads", "test_models.py"), "/v1"),
-    Client("fireworks-ai", ("test_datasets.py", "test_models.py")),
+    Client(
+        "fireworks-ai",
+        (
+            "test_datasets.py",
+            "test_models.py",
+            "test_supervised_fine_tuning_jobs.py",
+            "test_dpo_jobs.py",
+            "test_reinforcement_fine_tuning_jobs.py",
+        ),
+    ),
 )
 
 

@@ -21,6 +21,11 @@ AWAITED = (
     Awaited("test_models.", "weights of one's own cannot be uploaded yet", "Weights of your own cannot be uploaded"),
     Awaited("test_models.", "weights are not converted yet", "does not convert weights"),
     Awaited("test_datasets.", "a size that is no number is refused", "'filenameToSize.foo': not a whole number"),
+    Awaited(
+        "test_reinforcement_fine_tuning_jobs.",
+        "jobs come with the method reinforcement",
+        "does not train by reinforcement yet",
+    ),
     Awaited("test_jobs.", "a job with integrations is refused for now", "integrations come in a later version"),
 )
 

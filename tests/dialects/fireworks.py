@@ -89,3 +89,26 @@ def refused(answer: TestResponse, status: int, code: int) -> str:
     message: str = body["message"]
     assert message
     return message
+
+
+SFT, DPO = "supervisedFineTuningJobs", "dpoJobs"
+ID_QUERY = {SFT: "supervisedFineTuningJobId", DPO: "dpoJobId"}
+
+
+def train(account: Account, job_id: str = "", *, collection: str = SFT, **members: Any) -> TestResponse:
+    """Create a job of `tiny/base` on the dataset `d`, unless the members say otherwise."""
+    if account.get("datasets/d").status_code == 404:
+        account.ready("d")
+    training = {"baseModel": "accounts/fireworks/models/gpt-4o-mini", **members.pop("trainingConfig", {})}
+    base = training if collection == SFT else {"trainingConfig": training}
+    body = {"dataset": "d", **base, **members}
+    path = f"{collection}?{ID_QUERY[collection]}={job_id}" if job_id else collection
+    return account.post(path, {name: value for name, value in body.items() if value is not None})
+
+
+def trained(account: Account, job_id: str = "", **members: Any) -> dict[str, Any]:
+    """The job that was created."""
+    answer = train(account, job_id, **members)
+    assert answer.status_code == 200, answer.text
+    made: dict[str, Any] = answer.get_json()
+    return made

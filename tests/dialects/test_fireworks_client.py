@@ -8,6 +8,7 @@ import fireworks
 import pytest
 
 from tests.dialects.conftest import ROWS
+from tests.dialects.fireworks import Account
 from tests.dialects.server import Server, serving
 from tests.dialects.test_models import WEIGHTS, tuned
 
@@ -98,6 +99,32 @@ def test_models_are_listed_described_and_downloaded(client, ann):
     assert {name: get(url) for name, url in (urls or {}).items()} == WEIGHTS
     client.models.delete(made)
     assert list(client.models.list()) == []
+
+
+def test_jobs_are_created_listed_resumed_cancelled_and_deleted(client, ann):
+    Account(ann).ready("d")
+    made = client.supervised_fine_tuning_jobs.create(
+        dataset="d", base_model="gpt-4o-mini", supervised_fine_tuning_job_id="s", epochs=1, is_turbo=True
+    )
+    assert (made.name, made.epochs) == ("accounts/ann/supervisedFineTuningJobs/s", 1)
+    other = client.dpo_jobs.create(
+        dataset="d", dpo_job_id="p", training_config={"base_model": "gpt-4o-mini"}, loss_config={"dpo": {"beta": 0.2}}
+    )
+    assert other.loss_config is not None
+    assert other.loss_config.dpo is not None
+    assert other.loss_config.dpo.beta == 0.2
+    for jobs, name in ((client.supervised_fine_tuning_jobs, "s"), (client.dpo_jobs, "p")):
+        assert [job.name for job in jobs.list(page_size=1, filter="state = JOB_STATE_VALIDATING")] == [
+            jobs.get(name).name
+        ]
+        assert jobs.resume(name, body={}).state == "JOB_STATE_VALIDATING"
+        jobs.cancel(name, body={})
+        assert jobs.get(name, read_mask="state").state == "JOB_STATE_CANCELLED"
+        jobs.delete(name)
+        with pytest.raises(fireworks.NotFoundError):
+            jobs.get(name)
+    with pytest.raises(fireworks.InternalServerError, match="by reinforcement"):
+        client.reinforcement_fine_tuning_jobs.create(dataset="d", evaluator="e")
 
 
 def test_a_large_shard_is_never_in_memory_and_one_that_is_too_long_is_cut_off(server, client):

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -22,7 +22,9 @@ FIRST_PAGE = ("", "1")
 DEFAULT_SIZE, MOST = 50, 200
 MAX_TOKEN = 4000
 TIEBREAK = "id"
-RESOURCES = ("name", "job_name")
+ALWAYS = ("name", "dataset")
+"""What the official client's types require, masked or not."""
+RESOURCES = ("name", "job_name", "dataset", "evaluation_dataset", "output_model", "base_model", "warm_start_from")
 """Fields that filters may hold against full names of resources."""
 
 
@@ -65,13 +67,15 @@ class PageQuery(MaskQuery):
 class Collection:
     """A list on the wire: the key of its items, and its fields in camel case, each with its kind and its name inside.
 
-    A page's items are put in order by attributes of those names; the last one is their `id`.
+    A page's items are put in order by attributes of those names; the last one is their `id`. `words` are values of
+    fields that have other names inside.
     """
 
     key: str
     kinds: Mapping[str, type]
     inside: Mapping[str, str]
     tiebreak: str = TIEBREAK
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def spellings(self) -> dict[str, str]:
@@ -97,11 +101,15 @@ def read(query: Mapping[str, Any], collection: Collection) -> Listing | None:
         if after is None:
             return None
     return Listing(
-        where=filters.renamed(where, collection.spellings, paths=RESOURCES) if where else None,
+        where=_renamed(where, collection) if where else None,
         order=order,
         after=after,
         limit=query["page_size"],
     )
+
+
+def _renamed(where: filters.Term, collection: Collection) -> filters.Term:
+    return filters.renamed(where, collection.spellings, paths=RESOURCES, words=collection.words)
 
 
 def _order(text: str, collection: Collection) -> tuple[Order, ...]:
@@ -176,11 +184,11 @@ def answer(
 
 
 def masked(shown: Mapping[str, Any], mask: str) -> dict[str, Any]:
-    """The members that a mask names, and the name; a blank mask or `*` names all."""
+    """The members that a mask names, and those that clients cannot be without; a blank mask or `*` names all."""
     wanted = {path.strip().split(".")[0] for path in mask.split(",")} - {""}
     if not wanted or "*" in wanted:
         return dict(shown)
-    return {name: value for name, value in shown.items() if name == "name" or {name, camel(name)} & wanted}
+    return {name: value for name, value in shown.items() if name in ALWAYS or {name, camel(name)} & wanted}
 
 
 def list_of(key: str, item: type[Schema]) -> type[Schema]:

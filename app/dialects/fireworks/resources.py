@@ -45,6 +45,11 @@ def id_of(collection: str, name: str) -> str:
     return name.removeprefix(prefix)
 
 
+def any_id_of(collection: str, name: str) -> str:
+    """The id in a full name; any other name, slashes included, as it is. Raises Unknown as `id_of` does."""
+    return id_of(collection, name) if name.startswith("accounts/") else name
+
+
 def status(code: int = 0, message: str = "") -> dict[str, str]:
     """How a resource tells its status; the code is a word there."""
     return {"code": NAMES[code], "message": message}
@@ -72,10 +77,10 @@ def camel(name: str) -> str:
 
 
 class Resource(Schema):
-    """A schema whose members go by their names in camel case."""
+    """A schema whose members go by their names in camel case, unless they have another one."""
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        field_obj.data_key = camel(field_name)
+        field_obj.data_key = field_obj.data_key or camel(field_name)
 
 
 class StatusMembers(Resource):

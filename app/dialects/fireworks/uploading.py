@@ -24,9 +24,6 @@ class UploadedSchema(Resource):
     filename = fields.String(required=True)
     purpose = fields.Constant("fine-tune", required=True, metadata={"type": "string"})
 
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Its names are not in camel case."""
-
 
 class SizesSchema(Resource):
     """The files that are to come."""
