@@ -25,7 +25,6 @@ class NewJob:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] | None = None
     priority: int = 0
-    chat_template: str | None = None
     name: str | None = None
     model_name: str | None = None
     display_name: str = ""

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from app.core import filters, listings
 from app.core.errors import Invalid
 from app.core.listings import Listed, Listing, Order, Value
+from app.core.names import CHOSEN_ID
 from app.dialects.base import caller
 from app.dialects.fireworks.resources import Resource, camel
 
@@ -174,13 +175,26 @@ def answer(
     show: Callable[[T], dict[str, Any]],
 ) -> dict[str, Any]:
     """The page that a query asks for, as `list_of` dumps it."""
-    listing = read(query, collection)
+    listing = read(query, collection) or _behind_named(query, collection, find)
     if listing is None:
         return {collection.key: [], "next_page_token": "", "total_size": 0}
     found = find(listing)
     token = _token(found.items[-1], query, collection, listing.order) if found.has_more else ""
     items = [masked(show(item), query["read_mask"]) for item in found.items]
     return {collection.key: items, "next_page_token": token, "total_size": found.total}
+
+
+def _behind_named(
+    query: Mapping[str, Any], collection: Collection, find: Callable[[Listing], Listed[T]]
+) -> Listing | None:
+    """The page behind the item whose name stands for a token, as gateways ask for it; None when there is none."""
+    name = query["page_token"]
+    if not CHOSEN_ID.fullmatch(name):
+        return None
+    first = read({**query, "page_token": ""}, collection)
+    assert first is not None
+    named = find(replace(first, where=filters.Comparison("name", "=", name, "name"), limit=1)).items
+    return replace(first, after=listings.position(named[0], first.order)) if named else None
 
 
 def masked(shown: Mapping[str, Any], mask: str) -> dict[str, Any]:
