@@ -75,7 +75,8 @@ def get_model_file(account_id: str, job_id: str, name: str) -> Response:
 
 
 def _permit() -> Permit:
-    return signed_urls.permitted(request.method, request.path, request.args)
+    method = "GET" if request.method == "HEAD" else request.method
+    return signed_urls.permitted(method, request.path, request.args)
 
 
 def _refuse_size(name: str, permit: Permit) -> None:
