@@ -54,6 +54,7 @@ class Settings:
     max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
     max_upload_mb: int = _setting(8192, "largest file that can be uploaded in parts; MB")
     max_shards: int = _setting(1000, "files that one dataset can be uploaded in")
+    silence_seconds: float = _setting(60.0, "after this long without a byte an upload by signed URL is given up; s")
     max_body_kb: int = _setting(1024, "largest JSON body; KB")
     max_streams: int = _setting(4, "event streams that one web process serves at a time; keep it below `WEB_THREADS`")
     stream_seconds: float = _setting(30.0, "after this long a stream of events ends, and its client comes back; s")

@@ -1,8 +1,12 @@
 """Accounts: what belongs to another one is not there, and errors are flat."""
 
 import pytest
+from flask import g
 from werkzeug.test import TestResponse
 
+from app.core.caller import Caller
+from app.core.errors import Unknown
+from app.dialects.fireworks import resources
 from tests.dialects.conftest import Person
 from tests.dialects.fireworks import Account, refused
 
@@ -97,3 +101,12 @@ def test_each_dialect_is_described_with_its_own_envelope(ann):
     for path, name in (("/v1/accounts/{account_id}/datasets", "fireworks"), ("/v1/files", "openai")):
         answers = paths[path]["get"]["responses"]
         assert answers["400"] == answers["default"] == {"$ref": f"#/components/responses/{name}_error"}
+
+
+def test_resources_are_named_whole_or_by_their_ids_alone(app, ann):
+    with app.test_request_context():
+        g.caller = Caller("key_a", "ann", "ann-org", frozenset())
+        assert resources.id_of("datasets", "d") == resources.id_of("datasets", "accounts/ann/datasets/d") == "d"
+        for name in ("accounts/bob/datasets/d", "accounts/ann/models/d", "datasets/d"):
+            with pytest.raises(Unknown, match=r"is not in accounts/ann/datasets\."):
+                resources.id_of("datasets", name)

@@ -1,8 +1,10 @@
 """The official client, strict about every answer, against the application as production runs it."""
 
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import fireworks
 import pytest
@@ -17,7 +19,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def server(app, tmp_path_factory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server"), threads=2) as running_server:
+    with serving(tmp_path_factory.mktemp("server"), threads=2, SILENCE_SECONDS="2") as running_server:
         yield running_server
 
 
@@ -125,6 +127,19 @@ def test_jobs_are_created_listed_resumed_cancelled_and_deleted(client, ann):
             jobs.get(name)
     with pytest.raises(fireworks.InternalServerError, match="by reinforcement"):
         client.reinforcement_fine_tuning_jobs.create(dataset="d", evaluator="e")
+
+
+def test_whoever_falls_silent_loses_the_connection_and_holds_no_thread(server, client):
+    client.datasets.create(dataset_id="d", dataset={})
+    asked = client.datasets.get_upload_endpoint("d", filename_to_size={"a.jsonl": "9"})
+    [url] = (asked.filename_to_signed_urls or {}).values()
+    path = url.removeprefix(server.url)
+    with ExitStack() as held:
+        for _ in range(3):  # more than the server has threads
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+            connection.sendall(f"PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n1\n".encode())
+        assert client.datasets.get("d").state == "UPLOADING"
+    assert put(url, b"123456789") == 200
 
 
 def test_a_large_shard_is_never_in_memory_and_one_that_is_too_long_is_cut_off(server, client):

@@ -102,7 +102,25 @@ def test_a_token_that_is_none_of_ours_is_an_empty_page(account, token):
     assert answer.json == {"datasets": [], "nextPageToken": "", "totalSize": 0}
 
 
-@pytest.mark.parametrize("place", [[7, "x"], ["\0", "x"], ["a"], ["a", "b", "c"], [None, None], [["a"], "b"]])
+@pytest.mark.parametrize("time", ["0001-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "now", 7])
+def test_a_token_with_another_time_is_a_page(account, time):
+    query = {"pageSize": 1, "orderBy": "createTime"}
+    token = account.get("datasets", **query).json["nextPageToken"]
+    digest, _, *rest = json.loads(base64.urlsafe_b64decode(token + "==="))
+    forged = base64.urlsafe_b64encode(json.dumps([digest, time, *rest]).encode()).decode().rstrip("=")
+    assert account.get("datasets", pageToken=forged, **query).status_code == 200
+
+
+def test_pages_go_on_behind_names_with_line_breaks_and_none(app):
+    other = Account(person(app, "dora"))
+    for number, name in enumerate(("", "a\nb", "ä\u2028", "")):
+        other.begin(f"d{number}", displayName=name)
+    assert pages(other, orderBy="displayName", pageSize=1) == [["d0"], ["d3"], ["d1"], ["d2"]]
+
+
+@pytest.mark.parametrize(
+    "place", [["\ud800", "x"], [7, "x"], ["\0", "x"], ["a"], ["a", "b", "c"], [None, None], [["a"], "b"]]
+)
 def test_a_token_that_was_tampered_with_is_an_empty_page(account, place):
     token = account.get("datasets", pageSize=1).json["nextPageToken"]
     digest = json.loads(base64.urlsafe_b64decode(token + "==="))[0]

@@ -246,6 +246,10 @@ def test_a_gateway_in_front_creates_lists_and_cancels_jobs(app, account):
     assert made["outputModel"] == "accounts/ann/models/tickets"
     listed = account.get(SFT, pageToken="1", pageSize=50).json
     assert [job["name"] for job in listed[SFT]] == [made["name"]]
+    trained(account, "a-first")
+    behind = account.get(SFT, pageToken="a-first", pageSize=50).json
+    assert [job["name"] for job in behind[SFT]] == [made["name"]]
+    account.delete(f"{SFT}/a-first")
     job_id = made["name"].rsplit("/", 1)[-1]
     cancelled = account.who.http.delete(account.url(f"{SFT}/{job_id}"), json={}, headers=account.who.headers)
     assert (cancelled.json["name"], cancelled.json["state"]) == (made["name"], "JOB_STATE_CANCELLED")

@@ -13,6 +13,7 @@ from app.actions import shards, signed_urls
 from app.blobs import storage as blobs
 from app.store import paths, uploads
 from app.store.db import transaction
+from tests.dialects.conftest import ROWS
 from tests.dialects.fireworks import Account, local, refused
 from tests.settings import settings
 from workers import clock
@@ -162,6 +163,8 @@ def test_a_url_for_reading_is_not_one_for_writing(account):
     [url] = account.get("datasets/d:getDownloadEndpoint").json["filenameToSignedUrls"].values()
     refused(account.who.http.put(local(url), data=b"x"), 405, 12)
     refused(account.fetch(changed(url, size="1")), 403, 7)
+    with account.who.http.head(local(url)) as head:
+        assert (head.status_code, head.content_length) == (200, len(ROWS))
     refused(account.fetch(url.replace("/accounts/ann/", "/accounts/bob/")), 403, 7)
 
 

@@ -81,8 +81,7 @@ class Collection:
     @property
     def spellings(self) -> dict[str, str]:
         """The names inside of all fields, by both ways to write them."""
-        names = {wire: self.inside.get(wire, wire) for wire in self.inside}
-        return {**{_snake(wire): name for wire, name in names.items()}, **names}
+        return {**{_snake(wire): name for wire, name in self.inside.items()}, **self.inside}
 
 
 def _snake(name: str) -> str:
@@ -114,7 +113,7 @@ def _renamed(where: filters.Term, collection: Collection) -> filters.Term:
 
 
 def _order(text: str, collection: Collection) -> tuple[Order, ...]:
-    """The order that a text names; fields that are not known count for nothing."""
+    """The order that a text names, equals by their names; fields that are not known count for nothing."""
     wanted = []
     for each in text.split(",") if text.strip() else []:
         field, *direction = each.split()[:3] or [""]
@@ -124,7 +123,7 @@ def _order(text: str, collection: Collection) -> tuple[Order, ...]:
             )
         if field in collection.spellings:
             wanted.append(Order(collection.spellings[field], descending=direction == ["desc"]))
-    return (*(wanted or [Order("name")]), Order(collection.tiebreak))
+    return (*wanted, Order("name"), Order(collection.tiebreak))
 
 
 def _digest(query: Mapping[str, Any], collection: Collection) -> str:
@@ -159,12 +158,13 @@ def _position(query: Mapping[str, Any], collection: Collection, order: tuple[Ord
 
 
 def _value(given: object, kind: type) -> Value:
-    if kind is datetime and isinstance(given, str):
-        return datetime.fromisoformat(given).astimezone()
+    """A value of a token. Raises ValueError for one that we never wrote, and that Postgres might not take."""
+    if kind is datetime and isinstance(given, str) and (time := datetime.fromisoformat(given)).tzinfo:
+        return time
     if kind is int and type(given) is int and abs(given) < 2**63:
         return given
-    if kind is str and isinstance(given, str) and "\0" not in given and given.isprintable():
-        return given
+    if kind is str and isinstance(given, str) and "\0" not in given:
+        return given.encode().decode()  # an unpaired surrogate ends here
     raise ValueError(given)
 
 

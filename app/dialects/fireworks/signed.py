@@ -8,6 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.actions import files, named_models, shards, signed_urls
 from app.actions.signed_urls import Permit
+from app.config import settings
 from app.core.errors import Forbidden, Invalid
 from app.dialects import downloads
 from app.dialects.base import OpenBlueprint, caller
@@ -42,6 +43,7 @@ def put(account_id: str, upload_id: str, name: str) -> dict[str, Any]:
     """Send a file that was announced, with exactly its bytes"""
     permit = _permit()
     _refuse_size(name, permit)
+    _lose_patience_with_silence()
     with shards.incoming(account_id, upload_id, name, permit) as received:
         request.max_content_length = permit.size + 1  # a body that ends at the limit may not be told from a longer one
         try:
@@ -75,7 +77,15 @@ def get_model_file(account_id: str, job_id: str, name: str) -> Response:
 
 
 def _permit() -> Permit:
-    return signed_urls.permitted(request.method, request.path, request.args)
+    method = "GET" if request.method == "HEAD" else request.method
+    return signed_urls.permitted(method, request.path, request.args)
+
+
+def _lose_patience_with_silence() -> None:
+    """Let whoever sends nothing for long lose the connection: anybody may hold a URL, and would hold a thread."""
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(settings().silence_seconds)
 
 
 def _refuse_size(name: str, permit: Permit) -> None:
