@@ -7,7 +7,7 @@ from typing import Any
 
 from app import queue
 from app.actions import starts
-from app.actions.models import Tuned, tunable
+from app.actions.models import tunable
 from app.actions.pages import Page, cut
 from app.config import settings
 from app.core import names
@@ -125,7 +125,11 @@ def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseMod
     _refuse_unusable_file(conn, caller, new.training_file, "training_file")
     if new.validation_file is not None:
         _refuse_unusable_file(conn, caller, new.validation_file, "validation_file")
-    return base, _spec(new, base, tuned)
+    spec = _spec(new, base)
+    if tuned is not None:
+        spec["hyperparameters"] = starts.continued(new.hyperparameters, tuned)
+        spec["start"] = starts.start(tuned, caller.project_id)
+    return base, spec
 
 
 def queue_of(base: BaseModel) -> str:
@@ -144,7 +148,7 @@ def _refuse_unusable_file(conn: Connection[Row], caller: Caller, file_id: str, p
         )
 
 
-def _spec(new: NewJob, base: BaseModel, tuned: Tuned | None) -> dict[str, Any]:
+def _spec(new: NewJob, base: BaseModel) -> dict[str, Any]:
     return {
         "model": new.model,
         "base": base.name,
@@ -154,8 +158,7 @@ def _spec(new: NewJob, base: BaseModel, tuned: Tuned | None) -> dict[str, Any]:
         "suffix": new.suffix,
         "seed": secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
         "method": new.method,
-        "hyperparameters": starts.continued(new.hyperparameters, tuned) if tuned else dict(new.hyperparameters),
-        **({"start": starts.start(tuned)} if tuned else {}),
+        "hyperparameters": dict(new.hyperparameters),
         **({"display_name": new.display_name} if new.display_name else {}),
         **({"notes": list(new.notes)} if new.notes else {}),
     }

@@ -12,11 +12,11 @@ PARENTS_NAMED = 10
 """Those before them stand in the manifests of these."""
 
 
-def start(tuned: Tuned) -> dict[str, Any]:
-    """What a spec keeps of a tuned model, as it is now: where its bytes lie, and where it came from.
+def start(tuned: Tuned, project_id: str) -> dict[str, Any]:
+    """What a spec of the project keeps of a tuned model, as it is now: where its bytes lie, and where it came from.
 
     Below `path` lies all that is stored of it, in `folder` its weights. `base_hash` is of the base that it was tuned
-    from; `parents` are what it went on from itself, the nearest first.
+    from; `parents` are what it went on from itself, the nearest first: of a permitted one, that is its owner's alone.
     """
     return {
         "name": tuned.name,
@@ -24,7 +24,7 @@ def start(tuned: Tuned) -> dict[str, Any]:
         "path": tuned.path,
         "folder": tuned.folder,
         "base_hash": (tuned.job.environment or {}).get("model_hash"),
-        "parents": _parents(tuned.job),
+        "parents": _parents(tuned.job) if tuned.job.project_id == project_id else [],
     }
 
 

@@ -28,8 +28,9 @@ def engine_rows(measured: dict[str, Any]) -> list[Row]:
     start = measured["start_up"]
     rows.append(Row("job directory to first step: cold start", f"{start['cold_seconds']:.2f} s"))
     rows.append(
-        Row("job directory to first step: standby, to its beginning", f"{start['standby_prepared_seconds']:.2f} s")
+        Row("job directory to first step: standby, to the preflight", f"{start['standby_prepared_seconds']:.2f} s")
     )
+    rows.append(Row("job directory to first step: the preflight", f"{start['preflight_seconds']:.2f} s"))
     goal = start["goal_standby_seconds"]
     rows.append(at_most("job directory to first step: standby, to its end", start["standby_seconds"], goal, unit="s"))
     return rows

@@ -17,16 +17,17 @@ GOAL_SECONDS = 0.3
 def measure(work: Path, starts: int) -> dict[str, Any]:
     """Median seconds until the first optimizer step was taken: a cold process from its spawn, a standby from its job.
 
-    `standby_prepared_seconds` is the part of it before that step begins.
+    `standby_prepared_seconds` is the part of it before model and rows are there, `preflight_seconds` what comes then.
     """
     job = _small_job(work / "small")
     cold = [_start(job, standby=False) for _ in range(starts)]
     warm = [_start(job, standby=True) for _ in range(starts)]
     return {
         "model": "demo" if DEMO_MODEL.is_dir() else "random",
-        "cold_seconds": round(statistics.median(stepped for _, stepped in cold), 3),
-        "standby_prepared_seconds": round(statistics.median(prepared for prepared, _ in warm), 3),
-        "standby_seconds": round(statistics.median(stepped for _, stepped in warm), 3),
+        "cold_seconds": round(statistics.median(each["metrics"] for each in cold), 3),
+        "standby_prepared_seconds": round(statistics.median(each["started"] for each in warm), 3),
+        "preflight_seconds": round(statistics.median(each["preflight"] - each["started"] for each in warm), 3),
+        "standby_seconds": round(statistics.median(each["metrics"] for each in warm), 3),
         "goal_standby_seconds": GOAL_SECONDS,
     }
 
@@ -67,8 +68,8 @@ def _random_model(directory: Path) -> Path:
     return directory
 
 
-def _start(job: Path, *, standby: bool) -> tuple[float, float]:
-    """Seconds until the run is prepared, and until its first step was taken."""
+def _start(job: Path, *, standby: bool) -> dict[str, float]:
+    """Seconds until the first line of each type, up to the one of the first step."""
     arguments = ["--standby"] if standby else [str(job), "--supervised"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
     began = time.monotonic()
@@ -86,11 +87,11 @@ def _start(job: Path, *, standby: bool) -> tuple[float, float]:
             trainer.stdin.write(json.dumps({"run": str(job)}) + "\n")
         trainer.stdin.write(json.dumps({"until": time.monotonic() + 600}) + "\n")
         trainer.stdin.flush()
-        seconds = {}
+        seconds: dict[str, float] = {}
         for line in trainer.stdout:
-            seconds[json.loads(line)["type"]] = time.monotonic() - began
+            seconds.setdefault(json.loads(line)["type"], time.monotonic() - began)
             if "metrics" in seconds:
-                return seconds["started"], seconds["metrics"]
+                return seconds
         raise RuntimeError(f"the trainer took no step in {job}")
     finally:
         trainer.kill()

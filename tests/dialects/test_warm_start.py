@@ -162,6 +162,17 @@ def test_the_parents_before_the_parent_are_known_by_name_and_hash(ann, model):
     assert start["parents"] == [{"model": model.name, "job_id": model.job_id, "sha256": hashes}]
 
 
+def test_what_a_permitted_model_went_on_from_is_its_owners_alone(ann, neighbour, model):
+    second = ann.job(model=model.name)["id"]
+    with transaction() as conn:
+        made = json.dumps({"hyperparameters": ADAPTER})
+        conn.execute("update jobs set result = %s where id = %s", (made, second))
+        conn.execute("update models set job_id = %s where name = %s", (second, model.name))
+    grant(ann, model)
+    assert neighbour.get(f"/v1/models/{model.name}").json["parent_model"] is None
+    assert neighbour.row(neighbour.job(model=model.name)["id"]).spec["start"]["parents"] == []
+
+
 def test_a_model_says_what_its_job_went_on_from(ann, model):
     assert ann.get(f"/v1/models/{model.name}").json["parent_model"] is None
     second = ann.job(model=model.name)["id"]

@@ -67,6 +67,18 @@ def test_a_warm_run_killed_before_and_behind_a_checkpoint_ends_with_the_undistur
     assert hashes(undisturbed / "model")[FILES[parent[0]]] != hashes(parent[1] / "model")[FILES[parent[0]]]
 
 
+@pytest.mark.parametrize("parent", ["lora"], indirect=True)
+def test_a_run_that_an_earlier_version_began_from_the_base_begins_again_from_the_parent(parent, tiny, tmp_path):
+    begun, undisturbed = (warm(parent, tmp_path / name, tiny, valid=0, epochs=1) for name in ("begun", "plain"))
+    spec = (begun / "spec.json").read_text()
+    (begun / "spec.json").write_text(json.dumps({**json.loads(spec), "start": None}))
+    train_here(begun)
+    (begun / "spec.json").write_text(spec)
+    assert of_kind(train_here(begun), "started")[0]["resumed_from"] is None
+    train_here(undisturbed)
+    assert hashes(begun / "model") == hashes(undisturbed / "model")
+
+
 def test_the_manifest_names_the_parent_by_the_hash_of_its_weights_and_those_before_it(parent, tiny, tmp_path):
     [done] = of_kind(train_here(warm(parent, tmp_path / "job", tiny, valid=0, epochs=1)), "done")
     file = FILES[parent[0]]

@@ -94,6 +94,8 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     for place in (directory, directory / "checkpoints"):
         publishing.sweep(place)
     resumed = checkpoints.newest(directory / "checkpoints", with_best=spec.hyperparameters.keep_best)
+    if resumed and starts.missed(spec, checkpoints.history(resumed).environment):
+        resumed = None
     history = checkpoints.history(resumed) if resumed else History()
     step = resumed.step if resumed else 0
     template = templates.load(spec.base)

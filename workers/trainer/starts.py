@@ -34,6 +34,11 @@ def look(directory: Path, spec: Spec, model_hash: str | None) -> dict[str, Any]:
     return {"start_hashes": hashes}
 
 
+def missed(spec: Spec, environment: dict[str, Any]) -> bool:
+    """Whether a run of this environment began from its base all the same: an earlier version knew no starts."""
+    return spec.start is not None and "start_hashes" not in environment
+
+
 def kept(environment: dict[str, Any]) -> dict[str, Any]:
     """What an environment keeps of the start, for a run that goes on from a checkpoint and loads it no more."""
     return {name: value for name, value in environment.items() if name == "start_hashes"}

@@ -128,13 +128,13 @@ def _made(made: Model | Checkpoint) -> dict[str, Any]:
 
 
 def _tuned(tuned: models.Tuned) -> dict[str, Any]:
-    result = tuned.job.result
+    result, own = tuned.job.result, tuned.job.project_id == caller().project_id
     metrics = tuned.made.metrics if isinstance(tuned.made, Checkpoint) else result.get("metrics", {})
     return {
         **_made(tuned.made),
         "base_model": tuned.job.spec["base"],
-        "parent_model": tuned.job.spec.get("start", {}).get("name"),
+        "parent_model": tuned.job.spec.get("start", {}).get("name") if own else None,
         "metrics": metrics,
         "hyperparameters": result.get("hyperparameters", {}),
-        "manifest_file": result.get("manifest_file") if tuned.job.project_id == caller().project_id else None,
+        "manifest_file": result.get("manifest_file") if own else None,
     }

@@ -36,7 +36,8 @@ def goes_on(key_id: str, maker: Job, tuned: Tuned) -> Job:
     """A job on the maker's files that goes on from what it made, as a create makes it, and hardly learns."""
     files = {role: maker.spec[role] for role in ("training_file", "validation_file", "method", "suffix")}
     asked = starts.continued({"epochs": 1, "batch_size": 4, "learning_rate": 1e-6}, tuned)
-    return made(key_id, **files, model=tuned.name, seed=6, hyperparameters=asked, start=starts.start(tuned))
+    begun = starts.start(tuned, PROJECT)
+    return made(key_id, **files, model=tuned.name, seed=6, hyperparameters=asked, start=begun)
 
 
 @pytest.fixture(scope="module")
