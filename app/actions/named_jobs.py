@@ -130,14 +130,24 @@ def metrics(caller: Caller, method: str, name: str) -> File:
 
 
 def cost(job: NamedJob) -> Range | None:
-    """What a job will have cost when it ends, by the prices of the settings; None while that is not known."""
-    counted = job.result.get("training")
-    if counted is None:
+    """What a job will have cost at its end, by the prices of the settings; None where its tokens are not known."""
+    tokens = job.result.get("trained_tokens")
+    if tokens is None:
+        tokens = _expected_tokens(job)
+    if tokens is None:
         return None
-    tokens = job.result.get("trained_tokens", job.hyperparameters["epochs"] * counted["tokens"])
     prices = settings()
     hour, million = prices.price_per_trainer_hour, prices.price_per_million_tokens
     return estimates.cost(_duration(job), tokens, per_hour=hour, per_million_tokens=million)
+
+
+def _expected_tokens(job: NamedJob) -> int | None:
+    """Tokens of all epochs, once they were counted, of a job that has not ended."""
+    counted = job.result.get("training")
+    if counted is None or job.finished_at is not None:
+        return None
+    tokens: int = job.hyperparameters["epochs"] * counted["tokens"]
+    return tokens
 
 
 def _duration(job: NamedJob) -> Range | None:

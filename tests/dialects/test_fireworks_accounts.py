@@ -8,8 +8,9 @@ from app.core.caller import Caller
 from app.core.errors import Unknown
 from app.dialects.fireworks import resources
 from tests.dialects.conftest import Person
-from tests.dialects.fireworks import Account, refused
+from tests.dialects.fireworks import DPO, SFT, Account, refused, trained
 
+RFT = "reinforcementFineTuningJobs"
 ROUTES = [
     ("get", "datasets/{dataset}"),
     ("patch", "datasets/{dataset}"),
@@ -23,13 +24,24 @@ ROUTES = [
     ("delete", "models/{model}"),
     ("get", "models/{model}:getDownloadEndpoint"),
     ("get", "models/{model}:validateUpload"),
+    *(
+        (method, f"{jobs}/{{job}}{verb}")
+        for jobs in (SFT, DPO, RFT)
+        for method, verb in (("get", ""), ("delete", ""), ("post", ":cancel"), ("post", ":resume"))
+    ),
+    ("get", f"{DPO}/{{job}}:getMetricsFileEndpoint"),
 ]
 NOT_BUILT = [
+    ("post", RFT),
     ("post", "models"),
     ("post", "models/{model}:prepare"),
     ("post", "models/{model}:getUploadEndpoint"),
 ]
-COLLECTIONS = [("get", "datasets"), ("post", "datasets"), ("get", "models")]
+COLLECTIONS = [
+    ("get", "models"),
+    ("get", RFT),
+    *((method, collection) for collection in ("datasets", SFT, DPO) for method in ("get", "post")),
+]
 BODIES = {"datasets/{dataset}:getUploadEndpoint": {"filenameToSize": {"a.jsonl": 4}}}
 
 
@@ -47,11 +59,15 @@ def asked(who: Person, account: str, method: str, route: str, **things: str) -> 
 
 def test_anothers_thing_answers_exactly_like_one_that_never_was(account, bob, tuned_model):
     account.ready("mine")
+    jobs = {collection: trained(account, collection, collection=collection)["name"] for collection in (SFT, DPO)}
     for method, route in ROUTES:
-        theirs = refused(asked(bob, "bob", method, route, dataset="mine", model=tuned_model), 404, 5)
-        nothing = refused(asked(bob, "bob", method, route, dataset="none", model="none"), 404, 5)
-        assert theirs.replace("mine", "none").replace(tuned_model, "none") == nothing
+        job = route.partition("/")[0]
+        theirs = refused(asked(bob, "bob", method, route, dataset="mine", model=tuned_model, job=job), 404, 5)
+        nothing = refused(asked(bob, "bob", method, route, dataset="none", model="none", job="none"), 404, 5)
+        assert theirs.replace("mine", "none").replace(tuned_model, "none").replace(f"'{job}'", "'none'") == nothing
     assert account.get("datasets/mine").json["state"] == "READY"
+    for name in jobs.values():
+        assert account.who.get(f"/v1/{name}").json["state"] == "JOB_STATE_VALIDATING"
     assert account.get(f"models/{tuned_model}").json["state"] == "READY"
 
 
@@ -59,7 +75,7 @@ def test_anothers_thing_answers_exactly_like_one_that_never_was(account, bob, tu
 def test_an_account_that_is_not_the_keys_own_is_not_there(account, bob, name):
     account.ready("mine")
     for method, route in [*ROUTES, *NOT_BUILT, *COLLECTIONS]:
-        answer = asked(bob, name, method, route, dataset="mine", model="mine")
+        answer = asked(bob, name, method, route, dataset="mine", model="mine", job="mine")
         assert refused(answer, 404, 5) == f"There is no account '{name}': this key's is 'bob'."
     assert account.get("datasets/mine").json["state"] == "READY"
 

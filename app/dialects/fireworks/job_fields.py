@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, ValidationError, fields, pre_load
+from marshmallow import EXCLUDE, ValidationError, fields, pre_load, validate
 
 from app.core.hyperparameters import AUTO, LIMITS
 from app.dialects.fireworks.resources import Resource
 
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
+MAX_NAME = 256
 UNSET = (0, AUTO)
 """Gateways pass OpenAI's `auto` on."""
 
@@ -23,6 +24,15 @@ class Given(Resource):
     @pre_load
     def _set_members(self, body: Any, **_: Any) -> Any:
         return {name: value for name, value in body.items() if value} if isinstance(body, Mapping) else body
+
+
+class Name(fields.String):
+    """An id, or a full name."""
+
+    def __init__(self, description: str, *, required: bool = False) -> None:
+        default: dict[str, Any] = {} if required else {"load_default": ""}
+        length = validate.Length(max=MAX_NAME)
+        super().__init__(metadata={"description": description}, required=required, validate=length, **default)
 
 
 class Knob(fields.Field[Any]):

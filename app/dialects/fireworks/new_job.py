@@ -11,7 +11,7 @@ from app.core.hyperparameters import LIMITS, conflict
 from app.core.job import NewJob
 from app.dialects.fireworks import base_models, resources
 from app.dialects.fireworks.datasets import MAX_DISPLAY_NAME
-from app.dialects.fireworks.job_fields import Given, Knob, Refused
+from app.dialects.fireworks.job_fields import Given, Knob, Name, Refused
 
 CARVEOUT = 0.1
 LEAST_MULTIPLIER = 0.01
@@ -43,9 +43,9 @@ class Wanted:
 class TrainingConfigSchema(Given):
     """How a model is trained. A job has one of baseModel and warmStartFrom, or both when they are of one kind."""
 
-    base_model = fields.String(load_default="", metadata={"description": "Of the catalogue, whose only one it may be"})
-    warm_start_from = fields.String(load_default="", metadata={"description": "A tuned model, or the job that made it"})
-    output_model = fields.String(load_default="", metadata={"description": "The id of the model to come; the job's"})
+    base_model = Name("Of the catalogue; may be left out where it has one model")
+    warm_start_from = Name("A tuned model, or the job that made it")
+    output_model = Name("The id of the model to come; the job's unless it is given")
     epochs = Knob("epochs", "Passes over the dataset")
     learning_rate = Knob("learning_rate", "Absolute learning rate")
     multiplier = Knob("learning_rate_multiplier", "A factor, as gateways send it", data_key="learning_rate")
@@ -86,7 +86,7 @@ class TrainingConfigSchema(Given):
 class NewJobSchema(Given):
     """What all jobs have."""
 
-    dataset = fields.String(required=True)
+    dataset = Name("Rows to train on", required=True)
     display_name = fields.String(load_default="", validate=validate.Length(max=MAX_DISPLAY_NAME))
     renderer_hugging_face_repo_id = Refused("the base model's own chat template is used: leave it out.")
     reservation_target = Refused("nothing can be reserved here: leave it out.")
@@ -96,7 +96,7 @@ class NewSupervisedJobSchema(NewJobSchema, TrainingConfigSchema):
     """A supervised job to be made. What nothing here uses is named in the status of the job."""
 
     early_stop = fields.Boolean(load_default=False, metadata={"description": "End when an evaluation is no better"})
-    evaluation_dataset = fields.String(load_default="")
+    evaluation_dataset = Name("Rows to validate on")
     eval_auto_carveout = fields.Boolean(
         load_default=False, metadata={"description": f"Hold {CARVEOUT:.0%} of the rows out, for evaluation"}
     )
@@ -114,9 +114,7 @@ class LossConfigSchema(Given):
     """The loss of a job on preferences, which is DPO's."""
 
     method = fields.String(
-        validate=validate.OneOf(
-            ("DPO", "METHOD_UNSPECIFIED"), error="{input} is not built here, only DPO is: leave the method out."
-        )
+        validate=validate.OneOf(("DPO", "METHOD_UNSPECIFIED"), error="only DPO is built here: leave the method out.")
     )
     kl_beta = Refused("it belongs to other methods than DPO: give dpo.beta, or leave it out.")
     dpo = fields.Nested(DpoConfigSchema)
