@@ -40,7 +40,7 @@ chaos: .venv/ready  ## walks over the protocol, then faults under load, and a ve
 	@HYPOTHESIS_EXAMPLES='$(EXAMPLES)' HAMMER_JOBS=200 .venv/bin/python -m pytest -q tests/store/test_protocol_walk.py tests/store/test_hammer.py
 	@.venv/bin/python -m tests.chaos
 
-conformance: .venv/ready  ## the official client's own tests against the application
+conformance: .venv/ready  ## the official clients' own tests against the application
 	@.venv/bin/python -m tests.conformance
 
 matrix: .venv/ready  ## deploy/COMPATIBILITY.md anew, from what the application does

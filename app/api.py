@@ -109,9 +109,9 @@ def _answer_error(error: Exception) -> Response:
     response.status_code = known.status
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-    if known.status == 413:
+    if known.status in (403, 413):
         response.headers["Connection"] = "close"  # the rest of the body stays unread
-    if known.status == 429:
+    if known.status in (409, 429, 501):
         response.headers["x-should-retry"] = "false"
     if known.status == 503:
         response.headers["Retry-After"] = "1"

@@ -108,7 +108,17 @@ def retrieve(caller: Caller, file_id: str) -> File:
 
 def content(caller: Caller, file_id: str) -> tuple[File, IO[bytes]]:
     """The project's file, and its bytes opened for reading. Raises Unknown, and Unavailable when they are away."""
-    file = retrieve(caller, file_id)
+    return _opened(retrieve(caller, file_id))
+
+
+def permitted(project_id: str, file_id: str) -> tuple[File, IO[bytes]]:
+    """A project's file and its bytes, for whoever holds a permit. Raises Unknown, and Unavailable."""
+    with autocommit() as conn:
+        file = files.get(conn, project_id, file_id)
+    return _opened(file)
+
+
+def _opened(file: File) -> tuple[File, IO[bytes]]:
     try:
         return file, blobs.storage().open(file.path)
     except blobs.StorageError as error:

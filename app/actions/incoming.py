@@ -4,18 +4,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app import blobs
-from app.core.errors import TooLarge, Unavailable
+from app.core.errors import JobServiceError, Unavailable
 
 MEGABYTE = 1 << 20
 
 
-class Incoming:
-    """Bytes that are being received, at most `limit` of them."""
+class RowCount:
+    """How many rows bytes have that come in chunks: lines with more than white space."""
 
-    def __init__(self, path: str, *, limit: int, too_large: Callable[[], TooLarge]) -> None:
+    def __init__(self) -> None:
+        self._ended = 0
+        self._is_open = False
+
+    @property
+    def total(self) -> int:
+        """Rows so far, an unfinished one included."""
+        return self._ended + self._is_open
+
+    def add(self, chunk: bytes) -> None:
+        """Count on."""
+        first, *lines = chunk.split(b"\n")
+        self._is_open |= bool(first.strip())
+        for line in lines:
+            self._ended += self._is_open
+            self._is_open = bool(line.strip())
+
+
+class Incoming:
+    """Bytes that are being received, at most `limit` of them; `rows`, if set, counts theirs."""
+
+    def __init__(self, path: str, *, limit: int, too_large: Callable[[], JobServiceError]) -> None:
         self.path = path
         self.limit = limit
         self.too_large = too_large
+        self.rows: RowCount | None = None
         self.writer = blobs.storage().writer(path)
 
     @property
@@ -28,10 +50,12 @@ class Incoming:
         if self.writer.size + len(chunk) > self.limit:
             raise self.too_large()
         self.writer.write(chunk)
+        if self.rows is not None:
+            self.rows.add(chunk)
 
 
 @contextmanager
-def receive(path: str, *, limit: int, too_large: Callable[[], TooLarge]) -> Iterator[Incoming]:
+def receive(path: str, *, limit: int, too_large: Callable[[], JobServiceError]) -> Iterator[Incoming]:
     """Receive bytes; unless they are `kept` inside the block, nothing is left of them after it.
 
     Raises Unavailable when storage refuses.

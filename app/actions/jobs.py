@@ -16,7 +16,7 @@ from app.core.errors import Invalid, KeyReused, OverLimit, WrongState
 from app.core.hyperparameters import BaseModel
 from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob, Place
 from app.core.states import TERMINAL, Desired, Status
-from app.store import checkpoints, events, files, jobs, orgs
+from app.store import aliases, checkpoints, events, files, jobs, orgs
 from app.store.db import Connection, Row, autocommit, transaction
 
 MAX_SEED = 2**31 - 1
@@ -40,7 +40,8 @@ class Submission:
 def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
     """Make a job, or return the one that this very request has made before.
 
-    Raises Invalid for a model or file that cannot be used, KeyReused for an Idempotency-Key with another body.
+    Raises Invalid for a model or file that cannot be used, Taken for a chosen id that is, and KeyReused for an
+    Idempotency-Key with another body.
     """
     caller.must("write")
     with transaction() as conn:
@@ -61,12 +62,27 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
             idem_key=sent.idempotency_key,
             idem_hash=sent.body_hash,
         )
-        if "start" in spec:
-            events.note(conn, job.id, NewEvent(f"Training goes on from {new.model}", once="start"))
-        if new.ignored_keys:
-            events.note(conn, job.id, _ignored(new.ignored_keys))
+        _reserve(conn, job, new)
+        _tell(conn, job, new)
     queue.wake(job)
     return job
+
+
+def _reserve(conn: Connection[Row], job: Job, new: NewJob) -> None:
+    """Let the ids that were chosen stand for the job and its model. Raises Taken."""
+    for kind, name in (("job", new.name), ("model", new.model_name)):
+        if name is not None:
+            aliases.reserve(conn, job.project_id, kind, name, target=job.id)
+
+
+def _tell(conn: Connection[Row], job: Job, new: NewJob) -> None:
+    """Begin the job's log with what is to be said of its request."""
+    if "start" in job.spec:
+        events.note(conn, job.id, NewEvent(f"Training goes on from {new.model}", once="start"))
+    if new.ignored_keys:
+        events.note(conn, job.id, _ignored(new.ignored_keys))
+    for number, note in enumerate(new.notes):
+        events.note(conn, job.id, NewEvent(note, level="warn", once=f"note {number}"))
 
 
 def _made_before(conn: Connection[Row], caller: Caller, sent: Submission) -> Job | None:
@@ -143,6 +159,8 @@ def _spec(new: NewJob, base: BaseModel) -> dict[str, Any]:
         "seed": secrets.randbelow(MAX_SEED + 1) if new.seed is None else new.seed,
         "method": new.method,
         "hyperparameters": dict(new.hyperparameters),
+        **({"display_name": new.display_name} if new.display_name else {}),
+        **({"notes": list(new.notes)} if new.notes else {}),
     }
 
 

@@ -3,14 +3,16 @@
 JobServiceError
 ├── Invalid            400  the request is wrong: body, parameter, file
 │   ├── Unfit          400  the model to go on from cannot honour a hyperparameter
-│   └── WrongState     400  the job cannot do that now, or ever
+│   └── WrongState     400  the job, dataset or server cannot do that now, or ever
 ├── Unauthenticated    401  no key, or one that is not valid
 ├── Forbidden          403  the key may not do this
 ├── Unknown            404  there is no such thing, or it is another project's
 ├── NotAllowed         405  the URL knows other methods
+├── Taken              409  the name is another thing's already
 ├── TooLarge           413  more bytes than this server takes
 ├── OverLimit          429  the organization has as many jobs as it may have
 ├── KeyReused          422  an Idempotency-Key that came with another body before
+├── NotBuilt           501  a wish that this server has no part for
 ├── Unavailable        503  a part of the service is away; the same request may pass later
 └── JobFailed           -   why a job failed: written to the job, never raised at a caller
 """
@@ -39,7 +41,7 @@ class Unfit(Invalid):
 
 
 class WrongState(Invalid):
-    """The job is in a state that does not allow this."""
+    """What was named, or the server itself, is in a state that does not allow this."""
 
 
 class Unauthenticated(JobServiceError):
@@ -66,6 +68,12 @@ class NotAllowed(JobServiceError):
     status = 405
 
 
+class Taken(JobServiceError):
+    """A caller chose a name that something else has; never raised on OpenAI's routes, whose clients retry a 409."""
+
+    status = 409
+
+
 class TooLarge(JobServiceError):
     """The body or the file is over this server's limit."""
 
@@ -82,6 +90,12 @@ class KeyReused(JobServiceError):
     """An Idempotency-Key was sent again with another body."""
 
     status = 422
+
+
+class NotBuilt(JobServiceError):
+    """Known to the API that the caller speaks, and not built here."""
+
+    status = 501
 
 
 class Unavailable(JobServiceError):

@@ -10,7 +10,11 @@ from app.core.states import TERMINAL, Desired, Status
 
 @dataclass(frozen=True)
 class NewJob:
-    """What a caller asks for; every dialect's create ends in one of these."""
+    """What a caller asks for; every dialect's create ends in one of these.
+
+    `name` and `model_name` are ids that the caller chose for the job, and for the model to come; `notes` are sentences
+    on what of the request is not as it was asked.
+    """
 
     model: str
     training_file: str
@@ -21,6 +25,10 @@ class NewJob:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] | None = None
     priority: int = 0
+    name: str | None = None
+    model_name: str | None = None
+    display_name: str = ""
+    notes: tuple[str, ...] = ()
     ignored_keys: tuple[str, ...] = ()
     dry_run: bool = False
 

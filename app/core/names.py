@@ -6,6 +6,10 @@ import string
 
 ALPHABET = string.ascii_letters + string.digits
 SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+"""An id that a caller chooses; gateways choose random UUIDs, of which most begin with a digit."""
+OUR_IDS = ("file-", "ftjob-")
+"""How the ids begin that this server makes: nobody else may choose one like that."""
 
 
 SPARE_BITS = 64

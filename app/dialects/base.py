@@ -22,7 +22,7 @@ class Dialect:
 
     name: str
     prefixes: tuple[str, ...]
-    blueprints: tuple["Blueprint", ...]
+    blueprints: tuple["OpenBlueprint", ...]
     render_error: Callable[[JobServiceError], dict[str, Any]]
     error_schema: type[Schema]
 
@@ -46,10 +46,14 @@ class BodyParser(FlaskParser):
         raise first_error(found) from error
 
 
-class Blueprint(flask_smorest.Blueprint):
-    """Routes that only a valid key may call; arguments are read by BodyParser."""
+class OpenBlueprint(flask_smorest.Blueprint):
+    """Routes that anybody may call; arguments are read by BodyParser."""
 
     ARGUMENTS_PARSER = BodyParser()
+
+
+class Blueprint(OpenBlueprint):
+    """Routes that only a valid key may call."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

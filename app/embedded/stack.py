@@ -116,6 +116,8 @@ class Stack:
         ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{self.environment.get('PATH', os.defpath)}"
         self.environment.update(ours)
         self.environment.pop("API_KEY", None)  # the release step alone needs it
+        if not self.environment.get("SECRET_KEY"):
+            self.environment["SECRET_KEY"] = passwords.keep(self.data_dir / "secret-key")
         for setting, folder in (("STORAGE_URL", "storage"), ("WORK_DIR", "work")):
             if not self.environment.get(setting):
                 (self.data_dir / folder).mkdir(mode=0o700, exist_ok=True)

@@ -102,6 +102,21 @@ def add_part(conn: Connection[Row], part_id: str, *, upload_id: str, size: int, 
     return part
 
 
+def put_part(conn: Connection[Row], part_id: str, *, upload_id: str, size: int, path: str) -> str | None:
+    """Make a part known that may have come before, in the transaction that admitted it; the path that it had then."""
+    row = conn.execute(
+        """
+        with former as (select path from upload_parts where id = %(id)s)
+        insert into upload_parts (id, upload_id, bytes, path) values (%(id)s, %(upload)s, %(bytes)s, %(path)s)
+        on conflict (id) do update set path = excluded.path, bytes = excluded.bytes
+        returning (select path from former) as former
+        """,
+        {"id": part_id, "upload": upload_id, "bytes": size, "path": path},
+    ).fetchone()
+    assert row is not None
+    return None if row["former"] is None else str(row["former"])
+
+
 def parts(conn: Connection[Row], upload_id: str) -> list[Part]:
     """The parts of an upload, in no order."""
     return rows.many(conn, Part, f"select {PARTS} from upload_parts where upload_id = %(id)s", {"id": upload_id})

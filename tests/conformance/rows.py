@@ -1,54 +1,71 @@
-"""The objects that the official client's tests name, put back through the store; the product knows none of them."""
+"""The objects that the official clients' tests name, put back through the store; the product knows none of them."""
 
 from datetime import UTC, datetime
 
 from app.blobs import storage
 from app.core.job import Checkpoint, File, Job, Key, Model, NewEvent
+from app.core.resources import Shard
 from app.core.states import Outcome
-from app.store import checkpoints, events, files, jobs, keys, leases, models, uploads
+from app.store import aliases, checkpoints, datasets, events, files, jobs, keys, leases, models, uploads
 from app.store.db import Connection, Row, transaction
 
 KEY = "My API Key"
 BASE = "tiny"
-ALIASES = ("gpt-4o-mini", "gpt-6-astra")
-FILES = {"file-abc123": "fine-tune", "file_id": "fine-tune-results"}
+ALIASES = ("gpt-4o-mini", "gpt-6-astra", "baseModel")
+FILES = {"file-abc123": "fine-tune", "file-evaluation": "fine-tune", "file_id": "fine-tune-results"}
 JOB = "ft-AF1WoRqd3aJAHsqc9NY7iL8F"
 DONE_JOB = "ftjob-done"
 TUNED_MODEL = "ft:gpt-4o-mini:acemeco:suffix:abc123"
 CHECKPOINT = "ft:gpt-4o-mini-2024-07-18:org:weather:B7R9VjQd"
 PERMISSION = "cp_zc4Q7MP6XxulcVzj4MZdwsAB"
 PROJECT = "string"
+ACCOUNT = "account_id"
+DATASET = "dataset_id"
+DATASETS = {"dataset": "file-abc123", "evaluationDataset": "file-evaluation"}
+MODEL = "model_id"
+START = "warmStartFrom"
+SUPERVISED_JOB = "supervised_fine_tuning_job_id"
+DPO_JOB = "dpo_job_id"
+SHARDS = "upload_shards"
 UPLOAD = "upload_abc123"
 PART = "string"
 CONTENT = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 10
 METRICS = {"step": 8, "total_steps": 16, "train_loss": 1.5, "valid_loss": 1.75}
-CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
+ADAPTER = {"training_type": "lora", "lora_rank": 4, "lora_alpha": 8.0, "lora_targets": ["all-linear"]}
+CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0, **ADAPTER}
 
 
 def put_back() -> None:
     """Make the objects as they were before the first request, and forget everything else but keys."""
     with transaction() as conn:
-        conn.execute("truncate files, jobs, permissions, uploads cascade")
+        conn.execute("truncate files, jobs, permissions, uploads, aliases cascade")
         key = keys.with_secret(conn, KEY) or _make_key(conn)
         for file_id, purpose in FILES.items():
             files.insert(conn, _file(key, file_id, purpose))
         _make_paused_job(conn, key)
-        _make_tuned_model(conn, key)
+        _make_tuned_model(conn, key, TUNED_MODEL, job_id=DONE_JOB, chosen=MODEL)
+        _make_tuned_model(conn, key, "ft:tiny:default::warm", job_id="ftjob-warm", chosen=START)
         _make_permission(conn, key)
-        _make_upload(conn, key)
+        _make_upload(conn, key, UPLOAD, PART)
+        _make_dataset(conn, key)
+        for name, file_id in DATASETS.items():
+            aliases.reserve(conn, key.project_id, "dataset", name, target=file_id)
+        _make_preference_job(conn, key)
 
 
 def store_contents() -> None:
     """Put the bytes of the files into storage, where no request changes them."""
     for file_id in FILES:
         storage().put(f"files/{file_id}", CONTENT)
-    storage().put(f"uploads/{UPLOAD}/{PART}", CONTENT)
+    for upload in (UPLOAD, SHARDS):
+        storage().put(f"uploads/{upload}/{PART}", CONTENT)
+    storage().put(f"jobs/{DONE_JOB}/model/adapter_config.json", b"{}")
 
 
 def _make_key(conn: Connection[Row]) -> Key:
     """The suite's strict client has a closed list of states, as the switch on a key says."""
     scopes = keys.OWNER_SCOPES
-    return keys.create(conn, KEY, project_id="default", org_id="default", name="suite", scopes=scopes, strict=True)
+    return keys.create(conn, KEY, project_id=ACCOUNT, org_id="default", name="suite", scopes=scopes, strict=True)
 
 
 def _file(key: Key, file_id: str, purpose: str) -> File:
@@ -64,8 +81,8 @@ def _file(key: Key, file_id: str, purpose: str) -> File:
     )
 
 
-def _make_job(conn: Connection[Row], key: Key, job_id: str) -> Job:
-    """A job that trains, with a metrics event and a checkpoint."""
+def _make_job(conn: Connection[Row], key: Key, job_id: str, *, method: str = "supervised", **made: object) -> Job:
+    """A job that trains, with a metrics event; `made` is in its result."""
     new = jobs.insert(
         conn,
         job_id,
@@ -79,14 +96,14 @@ def _make_job(conn: Connection[Row], key: Key, job_id: str) -> Job:
             "validation_file": "file-abc123",
             "suffix": "weather",
             "seed": 42,
-            "method": "supervised",
+            "method": method,
             "hyperparameters": {},
         },
         metadata={"foo": "string"},
         idem_key=None,
         idem_hash=job_id,
     )
-    queued = leases.finish(conn, _claimed(conn, new), Outcome.DONE, result={"hyperparameters": CHOSEN})
+    queued = leases.finish(conn, _claimed(conn, new), Outcome.DONE, result={"hyperparameters": CHOSEN, **made})
     running = _claimed(conn, queued)
     told = NewEvent("Step 8/16: training loss=1.50, validation loss=1.75", type="metrics", data=METRICS)
     events.append(conn, running, [told], seq=1)
@@ -106,6 +123,15 @@ def _make_paused_job(conn: Connection[Row], key: Key) -> None:
         checkpoints.record(conn, running, _checkpoint(running, step, name))
     jobs.request_pause(conn, key.project_id, JOB)
     leases.finish(conn, running, Outcome.STOPPED, progress=METRICS)
+    aliases.reserve(conn, key.project_id, "job", SUPERVISED_JOB, target=JOB)
+
+
+def _make_preference_job(conn: Connection[Row], key: Key) -> None:
+    """It can be resumed and deleted, and has a table of metrics."""
+    running = _make_job(conn, key, f"ftjob-{DPO_JOB}", method="dpo", result_files=["file_id"])
+    jobs.request_pause(conn, key.project_id, running.id)
+    leases.finish(conn, running, Outcome.STOPPED, progress=METRICS)
+    aliases.reserve(conn, key.project_id, "job", DPO_JOB, target=running.id)
 
 
 def _checkpoint(job: Job, step: int, name: str) -> Checkpoint:
@@ -123,14 +149,13 @@ def _checkpoint(job: Job, step: int, name: str) -> Checkpoint:
     )
 
 
-def _make_tuned_model(conn: Connection[Row], key: Key) -> None:
-    trained = leases.finish(conn, _make_job(conn, key, DONE_JOB), Outcome.DONE)
-    made = {"fine_tuned_model": TUNED_MODEL, "trained_tokens": 5768, "result_files": ["file_id"]}
+def _make_tuned_model(conn: Connection[Row], key: Key, name: str, *, job_id: str, chosen: str) -> None:
+    trained = leases.finish(conn, _make_job(conn, key, job_id), Outcome.DONE)
+    made = {"fine_tuned_model": name, "trained_tokens": 5768, "result_files": ["file_id"]}
     done = leases.finish(conn, _claimed(conn, trained), Outcome.DONE, result=made)
-    model = Model(
-        TUNED_MODEL, done.project_id, done.org_id, done.id, BASE, f"jobs/{done.id}/model", {}, done.created_at
-    )
-    models.insert(conn, model)
+    path = f"jobs/{DONE_JOB}/model"
+    models.insert(conn, Model(name, done.project_id, done.org_id, done.id, BASE, path, {}, done.created_at))
+    aliases.reserve(conn, key.project_id, "model", chosen, target=done.id)
 
 
 def _make_permission(conn: Connection[Row], key: Key) -> None:
@@ -140,12 +165,12 @@ def _make_permission(conn: Connection[Row], key: Key) -> None:
     )
 
 
-def _make_upload(conn: Connection[Row], key: Key) -> None:
+def _make_upload(conn: Connection[Row], key: Key, upload_id: str, part_id: str) -> None:
     """It waits to be completed, with a part of all its bytes."""
     size = len(CONTENT)
     uploads.insert(
         conn,
-        UPLOAD,
+        upload_id,
         project_id=key.project_id,
         filename="rows.jsonl",
         purpose="fine-tune",
@@ -154,5 +179,21 @@ def _make_upload(conn: Connection[Row], key: Key) -> None:
         lifetime=None,
         open_seconds=3600,
     )
-    assert uploads.admit(conn, UPLOAD, size)
-    uploads.add_part(conn, PART, upload_id=UPLOAD, size=size, path=f"uploads/{UPLOAD}/{PART}")
+    assert uploads.admit(conn, upload_id, size)
+    uploads.add_part(conn, part_id, upload_id=upload_id, size=size, path=f"uploads/{upload_id}/{PART}")
+
+
+def _make_dataset(conn: Connection[Row], key: Key) -> None:
+    """It waits to be validated, its one shard has come."""
+    datasets.insert(
+        conn,
+        f"file-{DATASET}",
+        project_id=key.project_id,
+        display_name="",
+        format="",
+        ignored=(),
+        created_by=key.id,
+    )
+    aliases.reserve(conn, key.project_id, "dataset", DATASET, target=f"file-{DATASET}")
+    _make_upload(conn, key, SHARDS, SHARDS)
+    datasets.announce(conn, f"file-{DATASET}", upload_id=SHARDS, shards=[Shard("rows.jsonl", len(CONTENT), SHARDS)])

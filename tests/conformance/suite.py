@@ -1,4 +1,4 @@
-"""The official client's own tests: fetched when they are run, and never kept among our files."""
+"""The official clients' own tests: fetched when they are run, and never kept among our files."""
 
 import subprocess
 import sys
@@ -12,9 +12,33 @@ from pathlib import Path
 from app.embedded.processes import StackError
 from app.embedded.stack import ROOT
 
-CLIENT = "openai"
-PATHS = ("fine_tuning", "test_files.py", "test_uploads.py", "uploads", "test_models.py")
 SECONDS = 1200
+UNSKIPPED = {"RUN_MOCK_SERVER_TESTS": "1"}
+"""One client's tests are all marked to be skipped, unless its environment says that there is a server."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client: its package, the tests that concern us, and where its base URL ends."""
+
+    package: str
+    paths: tuple[str, ...]
+    base_path: str = ""
+
+
+CLIENTS = (
+    Client("openai", ("fine_tuning", "test_files.py", "test_uploads.py", "uploads", "test_models.py"), "/v1"),
+    Client(
+        "fireworks-ai",
+        (
+            "test_datasets.py",
+            "test_models.py",
+            "test_supervised_fine_tuning_jobs.py",
+            "test_dpo_jobs.py",
+            "test_reinforcement_fine_tuning_jobs.py",
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -27,29 +51,30 @@ class Result:
 
 
 def requirements() -> list[str]:
-    """What the suite needs to run, the client first, each with its version."""
+    """What the suites need to run, the clients included, each with its version."""
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
-    return sorted(groups["conformance"], key=lambda line: not line.startswith(f"{CLIENT}=="))
+    return list(groups["conformance"])
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The unpacked source distribution of the client, and an interpreter that has what its tests need."""
+    """The unpacked source distribution of a client, and an interpreter that has what its tests need."""
 
+    client: Client
     source: Path
     python: Path
 
-    def run(self, base_url: str, report: Path, environment: Mapping[str, str]) -> list[Result]:
+    def run(self, server_url: str, report: Path, environment: Mapping[str, str]) -> list[Result]:
         """Run the tests against a server, in as many processes as the machine has cores.
 
         Raises StackError when they could not be run to the end.
         """
-        paths = [f"tests/api_resources/{path}" for path in PATHS]
+        paths = [f"tests/api_resources/{path}" for path in self.client.paths]
         options = ["-n", "auto", "-q", "--timeout", "60", "--junitxml", str(report), "-o", "addopts=--tb=short"]
         ended = subprocess.run(
             [self.python, "-m", "pytest", *options, *paths],
             cwd=self.source,
-            env={**environment, "TEST_API_BASE_URL": base_url},
+            env={**environment, **UNSKIPPED, "TEST_API_BASE_URL": server_url + self.client.base_path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -74,7 +99,7 @@ def read(report: Path) -> list[Result]:
     return sorted(found, key=lambda result: result.test)
 
 
-def fetch(folder: Path) -> Suite:
+def fetch(folder: Path) -> list[Suite]:
     """Download and install what is not in `folder` yet.
 
     Raises StackError when the package index does not give it.
@@ -82,13 +107,19 @@ def fetch(folder: Path) -> Suite:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = requirements()
     python = _environment(folder / "venv", wanted)
-    client = wanted[0]
-    archive = folder / f"{client.replace('==', '-')}.tar.gz"
+    pins = {line.partition("==")[0]: line for line in wanted}
+    return [Suite(client, _source(folder, python, pins[client.package]), python) for client in CLIENTS]
+
+
+def _source(folder: Path, python: Path, pin: str) -> Path:
+    """Where the source distribution of a client is unpacked."""
+    package, _, version = pin.partition("==")
+    archive = folder / f"{package.replace('-', '_')}-{version}.tar.gz"
     if not archive.exists():
-        _run(python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", CLIENT, "--dest", str(folder), client)
+        _run(python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", package, "--dest", str(folder), pin)
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
-    return Suite(folder / archive.name.removesuffix(".tar.gz"), python)
+    return folder / archive.name.removesuffix(".tar.gz")
 
 
 def _environment(folder: Path, wanted: list[str]) -> Path:

@@ -9,7 +9,7 @@ from tests.conformance.suite import Result
 
 @dataclass(frozen=True)
 class Awaited:
-    """Tests that fail until something is built: part of their names, what they await, and what they fail with."""
+    """Tests that fail, as announced: part of their names, why, and what they fail with."""
 
     name: str
     what: str
@@ -17,8 +17,16 @@ class Awaited:
 
 
 AWAITED = (
-    Awaited("alpha.test_graders.", "graders, which come with the method reinforcement", "Unknown request URL: POST"),
-    Awaited("test_jobs.", "integrations, which a job is refused for now", "integrations come in a later version"),
+    Awaited("alpha.test_graders.", "graders come with the method reinforcement", "Unknown request URL: POST"),
+    Awaited("test_models.", "weights of one's own cannot be uploaded yet", "Weights of your own cannot be uploaded"),
+    Awaited("test_models.", "weights are not converted yet", "does not convert weights"),
+    Awaited("test_datasets.", "a size that is no number is refused", "'filenameToSize.foo': not a whole number"),
+    Awaited(
+        "test_reinforcement_fine_tuning_jobs.",
+        "jobs come with the method reinforcement",
+        "does not train by reinforcement yet",
+    ),
+    Awaited("test_jobs.", "a job with integrations is refused for now", "integrations come in a later version"),
 )
 
 

@@ -58,6 +58,7 @@ def app(database_url: str, redis_url: str, storage: Path, tmp_path_factory: pyte
         max_body_kb="64",
         max_streams="2",
         stream_seconds="0.3",
+        secret_key="a secret of the tests",
     ):
         models.catalogue.cache_clear()
         migrate()
@@ -91,6 +92,9 @@ class Person:
 
     def post(self, path: str, body: Any = None, **headers: str) -> TestResponse:
         return self.http.post(path, json=body, headers={**self.headers, **headers})
+
+    def patch(self, path: str, body: Any = None) -> TestResponse:
+        return self.http.patch(path, json=body, headers=self.headers)
 
     def delete(self, path: str) -> TestResponse:
         return self.http.delete(path, headers=self.headers)
@@ -145,7 +149,10 @@ def person(
 @pytest.fixture
 def clean(app: Flask) -> None:
     with transaction() as conn:
-        conn.execute("truncate job_events, checkpoints, models, jobs, files, upload_parts, uploads, permissions")
+        conn.execute(
+            "truncate job_events, checkpoints, models, jobs, files, upload_parts, datasets, uploads, aliases, "
+            "permissions"
+        )
 
 
 @pytest.fixture
@@ -174,3 +181,11 @@ def problem(answer: TestResponse, status: int) -> dict[str, Any]:
 
 def stored(storage: Path) -> list[Path]:
     return [path for path in (storage / "files").rglob("*") if path.is_file()] if (storage / "files").exists() else []
+
+
+@pytest.fixture
+def tuned_model(ann: Person) -> str:
+    """The id that ann's tuned model has in dialects of resources: its job's."""
+    from tests.dialects.test_models import tuned
+
+    return tuned(ann).job_id

@@ -6,11 +6,13 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 
+import fireworks
 import openai
 import pytest
 
 from app.embedded.processes import free_port
 from tests.dialects.server import Server, serving
+from tests.dialects.test_fireworks_client import get, put
 from tests.dialects.test_uploads import HEAD, MEGABYTE, headers, length, pieces, post
 from tests.services import eventually
 
@@ -102,3 +104,15 @@ def test_parts_of_a_bucket_are_joined_in_their_order(server, ann, s3, bucket):
         assert server.peak_memory_kb() - before < 40_000
         assert client.files.content(done.file.id).content == b"".join(pieces)
     assert sum("/uploads/" in key for key in s3.keys(bucket)) == 3
+
+
+def test_a_dataset_of_shards_goes_into_the_bucket_and_out_of_it(server, ann):
+    with fireworks.Fireworks(api_key=ann.secret, account_id="ann", base_url=server.url, max_retries=0) as client:
+        client.datasets.create(dataset_id="d", dataset={})
+        sizes = {"a.jsonl": str(9 * MEGABYTE), "b.jsonl": "2"}
+        urls = client.datasets.get_upload_endpoint("d", filename_to_size=sizes).filename_to_signed_urls or {}
+        assert put(urls["a.jsonl"], (b"x" * MEGABYTE for _ in range(9))) == 200
+        assert put(urls["b.jsonl"], b"1\n") == put(urls["b.jsonl"], b"2\n") == 200
+        client.datasets.validate_upload("d", body={})
+        [url] = (client.datasets.get_download_endpoint("d").filename_to_signed_urls or {}).values()
+        assert get(url) == b"x" * 9 * MEGABYTE + b"\n2\n"

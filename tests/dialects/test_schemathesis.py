@@ -17,7 +17,7 @@ from tests.settings import settings as settings_of
 
 __all__ = ["things"]
 
-CHECKS = [
+CHECKS = [  # the first one is left out where the description says that something is not built
     not_a_server_error,
     checks.status_code_conformance,
     checks.content_type_conformance,
@@ -45,6 +45,7 @@ def test_every_answer_is_one_that_the_description_holds(ann, things, description
     """Some requests are as described and some are not; half of them name things that are there."""
     operation = description[path][method]
     ids = {f"{name}_id": thing for name, thing in things.items()} | {"model": things["model"]}
+    ids |= {"account_id": "ann", "dataset_id": things["file"], "model_id": things["job"]}
     named = {"model": "tiny/base", "training_file": things["file"], "validation_file": None, "project_ids": ["ann"]}
 
     @settings(
@@ -63,7 +64,8 @@ def test_every_answer_is_one_that_the_description_holds(ann, things, description
             case.path_parameters = replaced(case.path_parameters, ids)
             case.body = replaced(case.body, named)
         answer = case.call(headers=ann.headers)
-        case.validate_response(answer, checks=CHECKS)
+        refused = answer.status_code == 501 and "501" in operation.definition.raw["responses"]
+        case.validate_response(answer, checks=CHECKS[refused:])
 
     tried()
 

@@ -100,12 +100,14 @@ def test_only_the_release_step_sees_the_api_key(directory, small):
         assert "API_KEY" not in psutil.Process(running.pids("worker")[0]).environ()
 
 
-def test_a_key_that_was_not_given_is_made_once_and_kept_private(directory, small):
+def test_keys_that_were_not_given_are_made_once_and_kept_private(directory, small):
     with stack(directory, small) as first:
         pass
     with stack(directory, small) as second:
         assert second.api_key == first.api_key
-    assert stat.S_IMODE((directory / "data" / "api-key").stat().st_mode) == 0o600
+        assert second.environment["SECRET_KEY"] == first.environment["SECRET_KEY"] != ""
+    for name in ("api-key", "secret-key"):
+        assert stat.S_IMODE((directory / "data" / name).stat().st_mode) == 0o600
 
 
 def test_flower_is_left_out_until_it_has_credentials(directory, small):

@@ -1,8 +1,7 @@
 """The routes of /v1/files."""
 
 import base64
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 from flask import Response, request
 from marshmallow import Schema, fields, validate
@@ -10,14 +9,13 @@ from marshmallow import Schema, fields, validate
 from app.actions import files, reports
 from app.config import settings
 from app.core.job import DataReport, File
+from app.dialects import downloads, multipart
 from app.dialects.base import Blueprint, caller
-from app.dialects.openai import expiry, multipart
+from app.dialects.openai import expiry
 from app.dialects.openai.dry_run import FileReportSchema
 from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing, one_of
 
 blueprint = Blueprint("files", __name__, url_prefix="/v1/files", description="Training data and results")
-
-CHUNK = 3 << 18  # a multiple of 3, so that every chunk but the last becomes base64 without padding
 
 
 class FileSchema(Schema):
@@ -131,23 +129,8 @@ def content(query: dict[str, Any], file_id: str) -> Response:
     file, opened = files.content(caller(), file_id)
     encoded = _is_results(file) and (query["encoding"] or settings().result_files) == "base64"
     size = 4 * -(-file.bytes // 3) if encoded else file.bytes
-    response = Response(_base64(opened) if encoded else _plain(opened), mimetype="application/octet-stream")
-    response.call_on_close(opened.close)
-    response.headers.set("Content-Disposition", "attachment", filename=file.filename)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.content_length = size
-    return response
+    return downloads.attachment(opened, file.filename, size=size, encode=base64.b64encode if encoded else bytes)
 
 
 def _is_results(file: File) -> bool:
     return file.purpose == "fine-tune-results" and file.filename.endswith(".csv")
-
-
-def _plain(opened: IO[bytes]) -> Iterator[bytes]:
-    with opened:
-        while chunk := opened.read(CHUNK):
-            yield chunk
-
-
-def _base64(opened: IO[bytes]) -> Iterator[bytes]:
-    return map(base64.b64encode, _plain(opened))

@@ -15,7 +15,8 @@ from app.dialects.openai import streaming
 from app.dialects.openai.dry_run import DryRunSchema
 from app.dialects.openai.fields import Limit, PageQuery, list_of, listing
 from app.dialects.openai.job_object import CheckpointSchema, EventSchema, JobSchema, event_number
-from app.dialects.openai.new_job import NewJobSchema, submission, unfit
+from app.dialects.openai.new_job import NewJobSchema, unfit
+from app.dialects.submissions import submission
 
 blueprint = Blueprint(
     "fine-tuning", __name__, url_prefix="/v1/fine_tuning/jobs", description="Fine-tuning jobs and what becomes of them"

@@ -1,26 +1,21 @@
 """The body that creates a job: wire names in, NewJob out."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
-from werkzeug.datastructures import Headers
 
-from app.actions.jobs import MAX_SEED, Submission
+from app.actions.jobs import MAX_SEED
 from app.core.errors import Invalid, Unfit
 from app.core.hyperparameters import conflict
 from app.core.job import NewJob
 from app.core.names import SUFFIX
-from app.dialects import bodies
 from app.dialects.metadata import Metadata
 from app.dialects.openai.fields import one_of
 from app.dialects.openai.hyperparameters import HyperparametersSchema, PreferenceHyperparametersSchema
 
 METHODS = ("supervised", "dpo", "reinforcement")
 LATER = ("reinforcement",)
-MAX_IDEMPOTENCY_KEY = 255
 MAX_PRIORITY = 100
 
 
@@ -170,21 +165,3 @@ def _unknown_keys(body: Mapping[str, Any]) -> list[str]:
         *(f"method.{key}" for key in method if key not in ("type", *METHODS)),
         *(f"method.{named}.{key}" for key in method.get(named) or {} if key != "hyperparameters"),
     ]
-
-
-def submission(headers: Headers, body: Mapping[str, Any]) -> Submission:
-    """How the create was sent, so that a repeated one finds its job.
-
-    Raises Invalid for an Idempotency-Key that is too long.
-    """
-    key = headers.get("Idempotency-Key")
-    if key is not None:
-        bodies.refuse_unprintable(key, "Idempotency-Key")
-        if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
-            raise Invalid(f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} characters.", param="Idempotency-Key")
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    return Submission(
-        body_hash=hashlib.sha256(canonical).hexdigest(),
-        idempotency_key=key,
-        retried=headers.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
-    )

@@ -7,9 +7,9 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 
 from app.actions import files, uploads
 from app.core.job import File, Part, Upload
+from app.dialects import multipart
 from app.dialects.base import Blueprint, caller
 from app.dialects.bodies import MAX_INTEGER
-from app.dialects.openai import multipart
 from app.dialects.openai.expiry import ExpiresAfterSchema
 from app.dialects.openai.fields import Kind, Seconds, one_of
 from app.dialects.openai.files import FileSchema

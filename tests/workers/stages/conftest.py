@@ -52,7 +52,10 @@ def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="package")
 def key_id(database: None) -> str:
     with transaction() as conn:
-        conn.execute("truncate job_events, checkpoints, models, jobs, files, upload_parts, uploads, permissions")
+        conn.execute(
+            "truncate job_events, checkpoints, models, jobs, files, upload_parts, datasets, uploads, aliases, "
+            "permissions"
+        )
         return keys.adopt(conn, names.api_key()).id
 
 

@@ -27,10 +27,10 @@ class Form:
     filename: str | None = None
 
 
-def read(request: Request, *, into: Incoming, name: str) -> Form:
+def read(request: Request, *, into: Incoming, name: str, is_needed: bool = True) -> Form:
     """Read a form, its file, the part `name`, into what receives it.
 
-    Raises TooLarge, and Invalid when it is no form, is cut off, or has no file or two.
+    Raises TooLarge, and Invalid when it is no form, is cut off, or has two files, or none that `is_needed`.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data" or not boundary or not boundary.isascii():
@@ -42,9 +42,9 @@ def read(request: Request, *, into: Incoming, name: str) -> Form:
         raise into.too_large() from error
     except ValueError as error:  # what the decoder says of a form that is broken, or ends too early
         raise Invalid("The form is broken or incomplete.") from error
-    if form.filename is None:
+    if form.filename is None and is_needed:
         raise Invalid(f"The form has no file: send it as the part '{name}', with a filename.", param=name)
-    for field_name, text in (*form.fields.items(), (name, form.filename)):
+    for field_name, text in (*form.fields.items(), (name, form.filename or "")):
         bodies.refuse_unprintable(field_name + text, field_name)
     return form
 

@@ -1,0 +1,62 @@
+"""URLs that are good for one request without an API key: for one method, one object of one size, and one hour."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from app.config import settings
+from app.core import signatures
+from app.core.errors import Forbidden, WrongState
+
+LIFE_SECONDS = 3600
+MAX_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What a signed URL permits: an object of `size` bytes, before `expires` (seconds since 1970)."""
+
+    size: int
+    expires: int
+
+    def check_time(self) -> None:
+        """Raise Forbidden when the time is over."""
+        if time.time() >= self.expires:
+            raise Forbidden("This URL has expired: ask for a new one.")
+
+
+def signed(method: str, path: str, *, size: int) -> str:
+    """The path with a query that permits this method on it, for an object of `size` bytes.
+
+    Raises WrongState on a server that has no key to sign with.
+    """
+    expires = int(time.time()) + LIFE_SECONDS
+    signature = signatures.sign(_key(), method=method, path=path, size=size, expires=expires)
+    return f"{quote(path)}?{urlencode({'expires': expires, 'size': size, 'signature': signature})}"
+
+
+def permitted(method: str, path: str, query: Mapping[str, str]) -> Permit:
+    """What a request is permitted by its signed URL.
+
+    Raises Forbidden when it is signed for another method, object, size or time, or that time is over.
+    """
+    permit = Permit(size=_number(query.get("size", "")), expires=_number(query.get("expires", "")))
+    wanted = signatures.sign(_key(), method=method, path=path, size=permit.size, expires=permit.expires)
+    if not signatures.is_equal(wanted, query.get("signature", "")):
+        raise Forbidden("This URL was not signed for that: method, object, size and time must be those it came with.")
+    permit.check_time()
+    return permit
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise Forbidden("This URL is not whole: it names a size, a time and a signature.")
+    return int(text)
+
+
+def _key() -> bytes:
+    secret = settings().secret_key
+    if not secret:
+        raise WrongState("This server signs no URLs: its setting SECRET_KEY is missing.")
+    return signatures.key(secret)
