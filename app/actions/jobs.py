@@ -10,13 +10,14 @@ from app.actions import starts
 from app.actions.models import Tuned, tunable
 from app.actions.pages import Page, cut
 from app.config import settings
-from app.core import names
+from app.core import chat_templates, names
 from app.core.caller import Caller
 from app.core.errors import Invalid, KeyReused, OverLimit, WrongState
 from app.core.hyperparameters import BaseModel
 from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob, Place
 from app.core.states import TERMINAL, Desired, Status
 from app.store import checkpoints, events, files, jobs, orgs
+from app.store import secrets as sealed
 from app.store.db import Connection, Row, autocommit, transaction
 
 MAX_SEED = 2**31 - 1
@@ -61,6 +62,8 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
             idem_key=sent.idempotency_key,
             idem_hash=sent.body_hash,
         )
+        for kind, secret in new.secrets.items():
+            sealed.keep(conn, caller.project_id, kind, job.id, secret=secret)
         if "start" in spec:
             events.note(conn, job.id, NewEvent(f"Training goes on from {new.model}", once="start"))
         if new.ignored_keys:
@@ -105,6 +108,8 @@ def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseMod
 
     Raises Invalid for a model or file that cannot be used, Unfit for what a tuned model cannot honour.
     """
+    if found := chat_templates.problem(new.chat_template):
+        raise Invalid(f"Invalid value for 'chat_template': {found}", param="chat_template")
     base, tuned = tunable(conn, caller, new.model)
     _refuse_unusable_file(conn, caller, new.training_file, "training_file")
     if new.validation_file is not None:
@@ -129,6 +134,7 @@ def _refuse_unusable_file(conn: Connection[Row], caller: Caller, file_id: str, p
 
 
 def _spec(new: NewJob, base: BaseModel, tuned: Tuned | None) -> dict[str, Any]:
+    template = new.chat_template or (starts.chat_template(tuned) if tuned else None)
     return {
         "model": new.model,
         "base": base.name,
@@ -140,6 +146,7 @@ def _spec(new: NewJob, base: BaseModel, tuned: Tuned | None) -> dict[str, Any]:
         "method": new.method,
         "hyperparameters": starts.continued(new.hyperparameters, tuned) if tuned else dict(new.hyperparameters),
         **({"start": starts.start(tuned)} if tuned else {}),
+        **({"chat_template": template} if template else {}),
     }
 
 

@@ -10,7 +10,10 @@ from app.core.states import TERMINAL, Desired, Status
 
 @dataclass(frozen=True)
 class NewJob:
-    """What a caller asks for; every dialect's create ends in one of these."""
+    """What a caller asks for; every dialect's create ends in one of these.
+
+    `chat_template` is Jinja text, used in place of the model's. `secrets` are kept sealed, by kind, and never shown.
+    """
 
     model: str
     training_file: str
@@ -23,6 +26,8 @@ class NewJob:
     priority: int = 0
     ignored_keys: tuple[str, ...] = ()
     dry_run: bool = False
+    chat_template: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Specified(Protocol):
