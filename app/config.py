@@ -32,7 +32,10 @@ class Settings:
     work_dir: str = _setting("", "scratch directory of a trainer worker; empty: the system's temporary directory")
     models_file: str = _setting(str(DEFAULT_CATALOGUE), "catalogue of base models, TOML")
     api_key: str = _setting("", "a key that the release step makes an owner key of project `default`")
-    secret_key: str = _setting("", "random text that keys of signed URLs are made from; without it there are none")
+    secret_key: str = _setting(
+        "",
+        "random text that signs URLs and seals secrets; `NEW,OLD` while it is replaced; without it there are neither",
+    )
     lease_seconds: float = _setting(60.0, "how long a worker may be silent before its job is taken back; s")
     heartbeat_seconds: float = _setting(1.0, "time between two heartbeats of a running job; s")
     clock_seconds: float = _setting(5.0, "time between two rounds of the clock; s")
@@ -51,6 +54,8 @@ class Settings:
     trainer_concurrency: int = _setting(1, "jobs that one trainer worker trains at a time")
     trainer_threads: int = _setting(0, "CPU threads of one trainer; 0: the cores, shared among TRAINER_CONCURRENCY")
     answers: int = _setting(20, "validation prompts answered by base and tuned model at the end of a job")
+    template_seconds: float = _setting(10.0, "CPU time that a job's own chat template may take for a row; s")
+    template_mb: int = _setting(512, "memory that it may take for a row; MB")
     max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
     max_upload_mb: int = _setting(8192, "largest file that can be uploaded in parts; MB")
     max_shards: int = _setting(1000, "files that one dataset can be uploaded in")
@@ -64,6 +69,11 @@ class Settings:
     price_per_million_tokens: float = _setting(0.0, "price of a million tokens, all epochs counted; 0: none")
     currency: str = _setting("USD", "currency of these prices, in words of your choice")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """The keys of SECRET_KEY: the first is used, the others are honoured while they are being replaced."""
+        return [key for part in self.secret_key.split(",") if (key := part.strip())]
 
 
 def load(environ: Mapping[str, str]) -> Settings:

@@ -39,6 +39,7 @@ def copy(tmp_path: Path) -> Path:
         ("workers/training.py", "torch", "The trainer is a program of its own"),
         ("app/blobs/directory.py", "psycopg", "psycopg is imported in app.store alone"),
         ("app/actions/files.py", "boto3", "boto3 is imported in app.blobs alone"),
+        ("app/store/secrets.py", "cryptography", "cryptography is imported in app.seals alone"),
     ],
 )
 def test_a_broken_contract_is_reported(copy, module, imported, contract):

@@ -14,7 +14,7 @@ from app import logs, queue
 from app.blobs import StorageError, storage
 from app.config import Settings, require
 from app.core.errors import JobFailed, Unavailable
-from app.store import checkpoints, files, leases, models, reports, uploads, windows
+from app.store import checkpoints, files, leases, models, reports, secrets, uploads, windows
 from app.store.db import transaction
 from workers.finalization import link_published
 from workers.reports import failure
@@ -81,6 +81,7 @@ def purge() -> None:
         reports.give_up(conn, NOT_MADE)
         reports.forget(conn)
         files.expire(conn)
+        secrets.drop_ended(conn)
         dropped = checkpoints.unneeded(conn, checkpoints.drop_ended(conn))
         deleted_files = files.purgeable(conn)
         withdrawn_models = models.withdrawn(conn)

@@ -40,6 +40,9 @@ PREFERENCE_COLUMNS = RESULT_COLUMNS | {
 """Those of method dpo: its accuracy is the share of pairs whose preferred answer wins, token accuracy stays blank."""
 
 
+SHOWN_APART = ("start", "chat_template")
+"""What of a job's spec the manifest tells in its own words: the parents, and a hash."""
+
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +66,7 @@ def _finalize(lease: Lease) -> Ending:
         "job": job.id,
         "fine_tuned_model": jobdir.tuned_model(job),
         "base_model": job.spec["base"],
-        "requested": {name: value for name, value in job.spec.items() if name != "start"},
+        "requested": {name: value for name, value in job.spec.items() if name not in SHOWN_APART},
         "hyperparameters": job.result["hyperparameters"],
         "environment": job.environment,
         "attempts": job.attempt,

@@ -68,6 +68,7 @@ def write_report_spec(report: DataReport, directory: Path, *, hyperparameters: d
         "method": report.spec["method"],
         "hyperparameters": hyperparameters,
         "seed": report.spec.get("seed", 0),
+        "chat_template": _own_template(report),
     }
     (directory / "spec.json").write_text(json.dumps(spec, indent=1), "utf-8")
 
@@ -81,6 +82,14 @@ def _model(base: BaseModel) -> dict[str, Any]:
     }
 
 
+def _own_template(job: Specified) -> dict[str, Any] | None:
+    """The chat template that came with the job, and the limits that it is rendered under."""
+    source = job.spec.get("chat_template")
+    if source is None:
+        return None
+    return {"source": source, "seconds": settings().template_seconds, "memory_mb": settings().template_mb}
+
+
 def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) -> None:
     """Write spec.json; `hyperparameters` are resolved ones."""
     spec = {
@@ -92,6 +101,7 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
         "hyperparameters": hyperparameters,
         "seed": job.spec["seed"],
         "start": {**job.spec["start"], "path": START} if "start" in job.spec else None,
+        "chat_template": _own_template(job),
         "checkpoint_seconds": settings().checkpoint_seconds,
         "answers": settings().answers,
         "environment": job.environment or {},

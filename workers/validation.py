@@ -12,7 +12,7 @@ from app.core.errors import JobFailed
 from app.core.hyperparameters import resolve, said
 from app.core.job import File, Job, NewEvent
 from app.core.states import Outcome, Status
-from workers import jobdir, scratch
+from workers import jobdir, rendering, scratch
 from workers.backends.child import Child
 from workers.outputs import stored_file
 from workers.supervision import Ending, Lease, Surrendered, serve
@@ -70,11 +70,13 @@ def count_tokens(turn: Turn, directory: Path) -> dict[str, dict[str, Any]]:
     Raises JobFailed when the model or its chat template cannot be used, Stopped when the stage is not wanted any more.
     """
     roles = {name: role for role, name in jobdir.ROLES.items()}
+    watch = rendering.Watch(directory)
     child = Child(["--inspect", str(directory)], threads=1)
     counted: dict[str, dict[str, Any]] = {}
     try:
         while not child.ended:
             turn.go_on()
+            watch.look()
             for line in child.read(seconds=INSPECT_POLL_SECONDS, most=10):
                 if line["type"] == "error":
                     raise JobFailed(line["message"], code=line["code"], param=line.get("param"))
@@ -82,6 +84,7 @@ def count_tokens(turn: Turn, directory: Path) -> dict[str, dict[str, Any]]:
                     counted[roles[line["file"]]] = line
         if child.wait() != 0:
             turn.go_on()
+            watch.explain(child.wait())
             raise Surrendered(f"counting tokens ended with {child.wait()}: {child.last_words()}")
     finally:
         child.kill()

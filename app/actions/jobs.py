@@ -10,13 +10,14 @@ from app.actions import starts
 from app.actions.models import tunable
 from app.actions.pages import Page, cut
 from app.config import settings
-from app.core import names
+from app.core import chat_templates, names
 from app.core.caller import Caller
 from app.core.errors import Invalid, KeyReused, OverLimit, WrongState
 from app.core.hyperparameters import BaseModel
 from app.core.job import Checkpoint, Event, Job, NewEvent, NewJob, Place
 from app.core.states import TERMINAL, Desired, Status
 from app.store import aliases, checkpoints, events, files, jobs, orgs
+from app.store import secrets as sealed
 from app.store.db import Connection, Row, autocommit, transaction
 
 MAX_SEED = 2**31 - 1
@@ -62,6 +63,8 @@ def create(caller: Caller, new: NewJob, sent: Submission) -> Job:
             idem_key=sent.idempotency_key,
             idem_hash=sent.body_hash,
         )
+        for kind, secret in new.secrets.items():
+            sealed.keep(conn, caller.project_id, kind, job.id, secret=secret)
         _reserve(conn, job, new)
         _tell(conn, job, new)
     queue.wake(job)
@@ -121,6 +124,8 @@ def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseMod
 
     Raises Invalid for a model or file that cannot be used, Unfit for what a tuned model cannot honour.
     """
+    if found := chat_templates.problem(new.chat_template):
+        raise Invalid(f"Invalid value for 'chat_template': {found}", param="chat_template")
     base, tuned = tunable(conn, caller, new.model)
     _refuse_unusable_file(conn, caller, new.training_file, "training_file")
     if new.validation_file is not None:
@@ -129,6 +134,8 @@ def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseMod
     if tuned is not None:
         spec["hyperparameters"] = starts.continued(new.hyperparameters, tuned)
         spec["start"] = starts.start(tuned, caller.project_id)
+        if template := new.chat_template or starts.chat_template(tuned):
+            spec["chat_template"] = template
     return base, spec
 
 
@@ -161,6 +168,7 @@ def _spec(new: NewJob, base: BaseModel) -> dict[str, Any]:
         "hyperparameters": dict(new.hyperparameters),
         **({"display_name": new.display_name} if new.display_name else {}),
         **({"notes": list(new.notes)} if new.notes else {}),
+        **({"chat_template": new.chat_template} if new.chat_template else {}),
     }
 
 

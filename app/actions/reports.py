@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app import queue
+from app.actions import starts
 from app.actions.models import tunable
 from app.config import settings
 from app.core.caller import Caller
@@ -26,11 +27,14 @@ def of_file(caller: Caller, file_id: str, *, model: str | None) -> DataReport:
     """
     caller.must("read")
     with transaction() as conn:
-        base = None if model is None else tunable(conn, caller, model)[0]
+        base, tuned = (None, None) if model is None else tunable(conn, caller, model)
         file = files.get(conn, caller.project_id, file_id)
         if file.purpose != "fine-tune":
             raise Invalid(f"The file {file_id} has the purpose '{file.purpose}': only training files have a report.")
-        report, is_due = asked(conn, caller, question({"training_file": file.id, "method": "supervised"}, base))
+        spec = {"training_file": file.id, "method": "supervised"}
+        if tuned and (template := starts.chat_template(tuned)):
+            spec["chat_template"] = template
+        report, is_due = asked(conn, caller, question(spec, base))
     if is_due:
         queue.send_report(report.id)
     return report
@@ -43,6 +47,7 @@ def question(spec: Mapping[str, Any], base: BaseModel | None) -> dict[str, Any]:
     share = said(asked).get("eval_carveout")
     split = {"seed": spec["seed"]} if share else {}
     model = None if base is None else [base.source, base.revision, base.context_length]
+    template = {"chat_template": spec["chat_template"]} if "chat_template" in spec else {}
     return {
         "training_file": spec["training_file"],
         "validation_file": spec.get("validation_file"),
@@ -51,6 +56,7 @@ def question(spec: Mapping[str, Any], base: BaseModel | None) -> dict[str, Any]:
         "model": model,
         "hyperparameters": lengths | ({"eval_carveout": share} if share else {}),
         **split,
+        **template,
     }
 
 

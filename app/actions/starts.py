@@ -28,6 +28,11 @@ def start(tuned: Tuned, project_id: str) -> dict[str, Any]:
     }
 
 
+def chat_template(tuned: Tuned) -> str | None:
+    """The chat template that a tuned model was made with, where that was not its base's."""
+    return tuned.job.spec.get("chat_template")
+
+
 def _parents(maker: Job) -> list[dict[str, Any]]:
     before = maker.spec.get("start")
     if before is None:

@@ -13,7 +13,8 @@ class NewJob:
     """What a caller asks for; every dialect's create ends in one of these.
 
     `name` and `model_name` are ids that the caller chose for the job, and for the model to come; `notes` are sentences
-    on what of the request is not as it was asked.
+    on what of the request is not as it was asked. `chat_template` is Jinja text, used in place of the model's.
+    `secrets` are kept sealed, by kind, and never shown.
     """
 
     model: str
@@ -31,6 +32,8 @@ class NewJob:
     notes: tuple[str, ...] = ()
     ignored_keys: tuple[str, ...] = ()
     dry_run: bool = False
+    chat_template: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Specified(Protocol):

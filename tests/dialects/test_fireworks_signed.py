@@ -236,6 +236,15 @@ def test_the_sweep_knows_a_shard_that_has_come(account):
         assert paths.needed(conn, {stored.key}) == {stored.key}
 
 
+def test_a_url_that_was_signed_with_the_key_before_is_good_while_that_is_listed(account):
+    url = account.announce("d", a=2)["a"]
+    others = {name: os.environ[name.upper()] for name in ("database_url", "redis_url", "storage_url")}
+    with settings(**others, secret_key="new"):
+        refused(account.put(url, b"1\n"), 403, 7)
+    with settings(**others, secret_key="new, a secret of the tests"):
+        assert account.put(url, b"1\n").status_code == 200
+
+
 def test_a_server_without_a_key_signs_nothing_and_names_the_setting(account):
     with settings(**{name: os.environ[name.upper()] for name in ("database_url", "redis_url", "storage_url")}):
         asked = account.post("datasets/d:getUploadEndpoint", {"filenameToSize": {"a.jsonl": 1}})

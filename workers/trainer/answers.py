@@ -95,9 +95,11 @@ def _question(number: int, row: Chat | Completion, template: Template) -> Iterat
         return
     asked = row.messages[: turns[-1]]
     try:
-        yield Question(number, asked, prompt_ids(template, asked, row.tools), row.messages[turns[-1]]["content"])
+        with template.confined(f"the prompt of line {number}"):
+            ids = prompt_ids(template, asked, row.tools)
     except Refused:
         return
+    yield Question(number, asked, ids, row.messages[turns[-1]]["content"])
 
 
 def prompt_ids(template: Template, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:

@@ -12,6 +12,7 @@ from workers.trainer.spec import Spec
 
 def describe(directory: Path, spec: Spec, history: History) -> dict[str, Any]:
     """Hashes of the data and of the exported files, what was gone on from, hyperparameters, seed, environment."""
+    own = spec.own_template  # None: the model's was used
     return {
         "job_id": spec.job_id,
         "tuned_model": spec.tuned_model,
@@ -19,6 +20,7 @@ def describe(directory: Path, spec: Spec, history: History) -> dict[str, Any]:
         "base_revision": spec.base.revision,
         "parents": starts.lineage(spec, history.environment),
         "method": spec.method,
+        "chat_template_sha256": own and hashlib.sha256(own.source.encode()).hexdigest(),
         "hyperparameters": {name: value for name, value in asdict(spec.hyperparameters).items() if value is not None},
         "seed": spec.seed,
         "rows_sha256": {

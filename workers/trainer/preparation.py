@@ -98,7 +98,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
         resumed = None
     history = checkpoints.history(resumed) if resumed else History()
     step = resumed.step if resumed else 0
-    template = templates.load(spec.base)
+    template = templates.load(spec.base, spec.own_template)
     train, valid = read_rows(directory, spec, template, _stopping(lifeline, step), emit)
     frozen = {**history.environment, **spec.environment}
     parameters = models.count_parameters(spec.base)

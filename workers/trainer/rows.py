@@ -14,7 +14,8 @@ from workers.trainer import chats, preferences, templates
 from workers.trainer.chats import Chat, Completion, Finding
 from workers.trainer.failures import Failure
 
-_RENDER_ROWS = 500  # rows tokenized in one call
+_RENDER_ROWS = 500  # rows tokenized in one call, or as many as have this many characters
+_RENDER_CHARACTERS = 1_000_000
 _SAME = Finding(
     "$",
     "equal_outputs",
@@ -92,13 +93,18 @@ def encode_file(
     Raises nothing for a bad row: it comes back as an empty one with findings.
     """
     waiting: list[Rendered | Encoded] = []
+    characters = 0
+    noun = "the validation file" if path.name == "valid.jsonl" else "the training file"
     for number, line in read_lines(path):
         if not wanted(number):
             continue
-        waiting += _rendered(number, line, template, READERS[method])
-        if len(waiting) >= _RENDER_ROWS:
+        with template.confined(f"line {number} of {noun}"):
+            new = _rendered(number, line, template, READERS[method])
+        waiting += new
+        characters += sum(len(row.text) for row in new if isinstance(row, Rendered))
+        if len(waiting) >= _RENDER_ROWS or characters >= _RENDER_CHARACTERS:
             yield from _tokenized(waiting, template, max_length)
-            waiting = []
+            waiting, characters = [], 0
     yield from _tokenized(waiting, template, max_length)
 
 
@@ -197,7 +203,8 @@ def _ignored(row: Chat, text: str, template: templates.Template) -> Iterator[Fin
 
 def _tokenized(batch: list[Rendered | Encoded], template: templates.Template, max_length: int) -> Iterator[Encoded]:
     texts = [row.text for row in batch if isinstance(row, Rendered)]
-    tokens = template.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True) if texts else {}
+    with template.timed(f"the rows from line {batch[0].line} to line {batch[-1].line}" if batch else ""):
+        tokens = template.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True) if texts else {}
     encoded = zip(tokens.get("input_ids", ()), tokens.get("offset_mapping", ()), strict=True)
     for row in batch:
         yield _cut(_labelled(row, *next(encoded)) if isinstance(row, Rendered) else row, max_length)

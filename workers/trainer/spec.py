@@ -55,6 +55,16 @@ class Start:
 
 
 @dataclass(frozen=True)
+class OwnTemplate:
+    """A chat template that came with the job, in place of the model's; the limits are those of each row."""
+
+    source: str  # Jinja text
+    seconds: float  # of CPU
+    memory_mb: int
+    marker: Path  # a file that says which row is being rendered, empty between rows
+
+
+@dataclass(frozen=True)
 class Spec:
     job_id: str
     base: Base
@@ -66,6 +76,7 @@ class Spec:
     answers: int  # validation rows answered by base and tuned model at the end
     environment: dict[str, Any]
     start: Start | None = None  # None: the base itself
+    own_template: OwnTemplate | None = None  # None: the model's
     attempt: int = 0  # of the worker that claimed the job; 0 for a run by hand
     pace: dict[str, float] = field(default_factory=dict)  # measured by an earlier attempt, as its progress told
 
@@ -89,14 +100,14 @@ def load(directory: Path) -> Spec:
     """Raises Failure `spec_invalid` when spec.json is missing, is not JSON, or lacks a field."""
     try:
         raw = json.loads((directory / "spec.json").read_text("utf-8"))
-        return _parse(raw)
+        return _parse(raw, directory)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(
             "spec_invalid", f"spec.json of this job cannot be read: {type(error).__name__}: {error}"
         ) from error
 
 
-def _parse(raw: Any) -> Spec:
+def _parse(raw: Any, directory: Path) -> Spec:
     if not isinstance(raw, dict):
         raise TypeError("not a JSON object")
     method = raw.get("method", "supervised")
@@ -116,9 +127,15 @@ def _parse(raw: Any) -> Spec:
         answers=int(raw.get("answers", 20)),
         environment=dict(raw.get("environment") or {}),
         start=Start(**_known(Start, raw["start"])) if raw.get("start") else None,
+        own_template=_own_template(raw["chat_template"], directory) if raw.get("chat_template") else None,
         attempt=int(raw.get("attempt") or 0),
         pace={name: float(value) for name, value in (raw.get("pace") or {}).items()},
     )
+
+
+def _own_template(raw: dict[str, Any], directory: Path) -> OwnTemplate:
+    seconds, memory_mb = float(raw["seconds"]), int(raw["memory_mb"])
+    return OwnTemplate(str(raw["source"]), seconds, memory_mb, directory / "rendering")
 
 
 def _hyperparameters(raw: dict[str, Any]) -> Hyperparameters:

@@ -1,20 +1,24 @@
-"""The model's own chat template, and where in its text the assistant's turns lie.
+"""The chat template, the model's or the job's own, and where in its text the assistant's turns lie.
 
 A template with `generation` marks says so itself. In one without them the turns are found: a turn begins where the
 template would let the model begin, and ends with the token the template ends it with. So the text trained on is
 always the text the model will be served with.
 """
 
+import random
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+from jinja2.exceptions import SecurityError
 from transformers import AutoTokenizer
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
+from workers.trainer import confinement
 from workers.trainer.failures import Failure
-from workers.trainer.spec import Base
+from workers.trainer.spec import Base, OwnTemplate
 
 Span = tuple[int, int]  # characters, the end excluded
 Messages = list[dict[str, Any]]
@@ -40,6 +44,15 @@ class Template:
     tokenizer: Any
     source: str | None  # Jinja text; None for a base model that only takes completions
     end: str = ""
+    own: OwnTemplate | None = None  # where the source came with the job, and is rendered under its limits
+
+    def confined(self, row: str) -> AbstractContextManager[None]:
+        """The block in which a row is rendered; `row` names it in words. Raises Failure `chat_template_invalid`."""
+        return confinement.confined(self.own, row)
+
+    def timed(self, rows: str) -> AbstractContextManager[None]:
+        """The block in which what was rendered of these rows becomes tokens. Raises as `confined` does."""
+        return confinement.timed(self.own, rows)
 
     @property
     def marked(self) -> bool:
@@ -54,7 +67,8 @@ class Template:
     def render(self, messages: Messages, tools: list[dict[str, Any]] | None) -> tuple[str, list[Span]]:
         """The conversation as text, and one span per assistant turn that the template shows, its end included.
 
-        Raises Refused, and Failure `chat_template_unsupported` where the model has no chat template.
+        Raises Refused, Failure `chat_template_unsupported` where there is no chat template, and Failure
+        `chat_template_invalid` where the job's own one reaches for what it may not have.
         """
         text, marked = self._rendered(messages, tools, prompt=False)
         if self.marked:
@@ -91,6 +105,8 @@ class Template:
     def _rendered(self, messages: Messages, tools: Any, *, prompt: bool) -> tuple[str, list[Span]]:
         if self.source is None:
             raise unsupported("it has no chat template")
+        if self.own:
+            random.seed(0)  # it may draw lots: then the same ones at each attempt
         try:
             texts, spans = render_jinja_template(
                 conversations=[self._spelled(messages)],
@@ -100,14 +116,28 @@ class Template:
                 add_generation_prompt=prompt,
                 **self.tokenizer.special_tokens_map,
             )
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
-            raise Refused(str(error)) from error
-        return texts[0], spans[0] if self.marked else []
+        except (MemoryError, RecursionError):
+            raise
+        except SecurityError as error:
+            if self.own:
+                raise confinement.invalid(f"it reaches for what is not allowed: {error}") from error
+            raise Refused(_said(error)) from error
+        except Exception as error:  # a template may raise anything
+            raise Refused(_said(error)) from error
+        text = confinement.bounded(texts[0], [messages, tools]) if self.own else texts[0]
+        return text, spans[0] if self.marked else []
 
     def _spelled(self, messages: Messages) -> Messages:
         if "developer" in (self.source or ""):
             return messages
         return [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return confinement.legible(f"line {error.lineno}: {error.message}")
+    is_own = isinstance(error, jinja2.TemplateError)
+    return confinement.legible(str(error) if is_own else f"{type(error).__name__}: {error}")
 
 
 def _shared(one: str, other: str) -> int:
@@ -117,10 +147,10 @@ def _shared(one: str, other: str) -> int:
     return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
-def load(base: Base) -> Template:
-    """The model's tokenizer and template.
+def load(base: Base, own: OwnTemplate | None = None) -> Template:
+    """The model's tokenizer, and its template or the job's own, with which the tokenizer is then saved.
 
-    Raises Failure `model_load_failed` or `chat_template_unsupported`.
+    Raises Failure `model_load_failed`, `chat_template_unsupported`, or `chat_template_invalid` for the job's own.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.source, revision=base.revision, trust_remote_code=False)
@@ -130,31 +160,52 @@ def load(base: Base) -> Template:
         raise Failure(
             "model_load_failed", f"{base.name}: its tokenizer has no tokenizer.json, which this trainer needs."
         )
+    if own is not None:
+        tokenizer.chat_template = own.source
+        with confinement.confined(own, "a plain conversation"):
+            _refuse_private(own.source)
+            return Template(tokenizer, own.source, _end_of_turn(tokenizer, own.source, own), own)
     source = tokenizer.chat_template
     if isinstance(source, dict):
         source = source.get("default")
     return Template(tokenizer, source, _end_of_turn(tokenizer, source)) if source else Template(tokenizer, None)
 
 
-def _end_of_turn(tokenizer: Any, source: str) -> str:
+def _refuse_private(source: str) -> None:
+    """Raise Failure for an attribute that the sandbox hides; text that does not parse is told of by its first use."""
+    try:
+        parsed = _compile_jinja_template(source).environment.parse(source)
+    except (jinja2.TemplateError, SyntaxError, ValueError):
+        return
+    for node in parsed.find_all(jinja2.nodes.Getattr):
+        if node.attr.startswith("_"):
+            why = f"it reaches for an attribute that is not allowed: {node.attr}, in line {node.lineno}"
+            raise confinement.invalid(why)
+
+
+def _end_of_turn(tokenizer: Any, source: str, own: OwnTemplate | None = None) -> str:
     """The special token that ends an assistant's turn, "" where it just ends.
 
-    Raises Failure `chat_template_unsupported` when the turns of a plain conversation cannot be told apart.
+    Raises Failure `chat_template_unsupported`, for the job's own template `chat_template_invalid`, when the turns of a
+    plain conversation cannot be told apart.
     """
-    bare = Template(tokenizer, source)
+    refused = confinement.invalid if own else unsupported
+    bare = Template(tokenizer, source, own=own)
     try:
         text, _ = bare._rendered(_PROBE, None, prompt=False)
         rest = text[text.index("Four.") + len("Four.") :].lstrip()
         special = sorted((token for token in tokenizer.get_added_vocab() if rest.startswith(token)), key=len)
-        ended = Template(tokenizer, source, special[-1] if special else "")
+        ended = Template(tokenizer, source, special[-1] if special else "", own)
         _, spans = ended.render(_PROBE, None)
         read = [text[start:end] for start, end in spans]
     except (Refused, ValueError) as error:
-        raise unsupported(f"its chat template does not render a plain conversation ({error})") from error
+        noun = "it" if own else "its chat template"
+        raise refused(f"{noun} does not render a plain conversation ({error})") from error
     if len(read) != 2 or not all(
         "Four." in read[0] and "Still" not in read[0] and "Still 4." in turn for turn in read[1:]
     ):
-        raise unsupported("its chat template has no generation marks, and its assistant turns cannot be found")
+        noun = "it" if own else "its chat template"
+        raise refused(f"{noun} has no generation marks, and its assistant turns cannot be found")
     return ended.end
 
 

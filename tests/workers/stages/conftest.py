@@ -41,6 +41,8 @@ def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         checkpoint_seconds="0",
         trainer_threads="1",
         answers="3",
+        template_seconds="0.5",
+        template_mb="200",
     ):
         migrate()
         training.backend.cache_clear()

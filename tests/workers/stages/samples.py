@@ -35,6 +35,7 @@ def created(
     *,
     method: str = "supervised",
     base: str = "tiny",
+    chat_template: str | None = None,
     **asked: object,
 ) -> Job:
     return made(
@@ -45,6 +46,7 @@ def created(
         method=method,
         seed=5,
         suffix=None,
+        **({} if chat_template is None else {"chat_template": chat_template}),
         hyperparameters={"epochs": 2, "batch_size": 4, **asked},
     )
 
