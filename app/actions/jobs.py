@@ -169,6 +169,7 @@ def _spec(new: NewJob, base: BaseModel) -> dict[str, Any]:
         **({"display_name": new.display_name} if new.display_name else {}),
         **({"notes": list(new.notes)} if new.notes else {}),
         **({"chat_template": new.chat_template} if new.chat_template else {}),
+        **({"wandb": dict(new.wandb)} if new.wandb else {}),
     }
 
 

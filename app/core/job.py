@@ -14,7 +14,7 @@ class NewJob:
 
     `name` and `model_name` are ids that the caller chose for the job, and for the model to come; `notes` are sentences
     on what of the request is not as it was asked. `chat_template` is Jinja text, used in place of the model's.
-    `secrets` are kept sealed, by kind, and never shown.
+    `wandb` says where metrics are to go once there are integrations. `secrets` are kept sealed, by kind, never shown.
     """
 
     model: str
@@ -33,6 +33,7 @@ class NewJob:
     ignored_keys: tuple[str, ...] = ()
     dry_run: bool = False
     chat_template: str | None = None
+    wandb: Mapping[str, Any] | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.core.job import Job
-from app.store import aliases, events, jobs
+from app.store import aliases, events, jobs, secrets
 from app.store.db import transaction
 from tests.dialects.conftest import ROWS, person
 from tests.dialects.fireworks import DPO, OK, SFT, Account, refused, train, trained
@@ -155,26 +155,49 @@ def test_what_a_tuned_model_cannot_honour_is_refused_under_the_members_name(acco
         assert train(account, baseModel=None, warmStartFrom=name).status_code in (400, 404), name
 
 
-def test_what_nothing_here_uses_is_named_in_the_status_and_in_an_event_and_no_secret_is_kept(account):
-    secret = "0123456789abcdef-secret"
+def test_what_nothing_here_uses_is_named_in_the_status_and_in_an_event(account):
     members: dict[str, Any] = {
         "awsS3Config": {"iamRoleArn": "x"},
-        "wandbConfig": {"enabled": True, "apiKey": secret},
         "usePurpose": "pilot",
         "useReservation": True,
         "isTurbo": True,
         "weird": 1,
     }
     made = trained(account, "j", **members)
-    told = "Not used here: awsS3Config, isTurbo, usePurpose, useReservation, wandbConfig, weird."
+    told = "Not used here: awsS3Config, isTurbo, usePurpose, useReservation, weird."
     assert made["status"] == {"code": "OK", "message": told}
     job = row(account, made)
     with transaction() as conn:
         [event] = [event for event in events.page(conn, job.id, after=None, limit=9) if event.level == "warn"]
-        kept = conn.execute("select j::text as row from jobs j where id = %s", (job.id,)).fetchone()
     assert event.message == told
-    assert secret not in str(kept)
-    assert "wandbConfig" not in made
+
+
+@pytest.mark.parametrize("collection", [SFT, DPO])
+def test_a_key_of_weights_and_biases_is_sealed_and_the_rest_is_shown_as_kept(account, collection):
+    secret = "0123456789abcdef-secret"
+    config = {"enabled": True, "apiKey": secret, "project": "p", "entity": "e", "runId": "r"}
+    answer = train(account, "j", collection=collection, wandbConfig=config)
+    made = answer.json
+    assert made["wandbConfig"] == {"enabled": True, "project": "p", "entity": "e", "runId": "r"}
+    assert "nothing is sent to Weights & Biases yet" in made["status"]["message"]
+    job = row(account, made)
+    with transaction() as conn:
+        assert secrets.find(conn, account.who.project, "wandb_api_key", job.id) == secret
+        kept = conn.execute("select j::text as row from jobs j where id = %s", (job.id,)).fetchone()
+    assert secret not in str(kept) + answer.text + account.who.get(f"/v1/fine_tuning/jobs/{job.id}/events").text
+
+
+@pytest.mark.parametrize(("collection", "nested"), [(SFT, False), (DPO, True)])
+def test_a_template_of_ones_own_is_the_jobs_and_a_blank_one_is_refused_by_its_name(account, collection, nested):
+    def asked(template: str) -> dict[str, Any]:
+        return {"trainingConfig": {"jinjaTemplate": template}} if nested else {"jinjaTemplate": template}
+
+    made = trained(account, "j", collection=collection, **asked("{{ messages }}"))
+    assert row(account, made).spec["chat_template"] == "{{ messages }}"
+    assert (made["trainingConfig"] if nested else made)["jinjaTemplate"] == "{{ messages }}"
+    answer = train(account, "k", collection=collection, **asked("  "))
+    assert "it is blank" in refused(answer, 400, 3)
+    assert answer.json["details"] == [{"field": "trainingConfig.jinjaTemplate" if nested else "jinjaTemplate"}]
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,18 @@ class TrainedSchema(Resource):
     max_context_length = fields.Integer()
     lora_rank = fields.Integer()
     batch_size_samples = fields.Integer(metadata={"description": "Rows of an optimizer step"})
+    jinja_template = fields.String()
     gradient_accumulation_steps = fields.Integer(metadata={"description": "1: it is in batchSizeSamples"})
     optimizer_weight_decay = fields.Float()
+
+
+class WandbMembers(Resource):
+    """Where a job's metrics are to be reported; the key is never shown."""
+
+    enabled = fields.Boolean()
+    project = fields.String()
+    entity = fields.String()
+    run_id = fields.String()
 
 
 class JobSchema(Resource):
@@ -81,6 +91,7 @@ class JobSchema(Resource):
     state = fields.String(metadata={"enum": [*job_states.SHOWN.values(), job_states.DELETING]})
     status = fields.Nested(StatusMembers)
     dataset = fields.String(required=True)
+    wandb_config = fields.Nested(WandbMembers)
     job_progress = fields.Nested(JobProgressSchema)
     estimated_cost = fields.Nested(EstimatedCostSchema)
 
@@ -149,6 +160,7 @@ def _shown(job: NamedJob, collection_key: str) -> dict[str, Any]:
         "state": job_states.SHOWN[job.state],
         "status": _status(job),
         "dataset": _named("datasets", job.dataset),
+        "wandb_config": job.spec.get("wandb"),
         "job_progress": _progress(job),
         "estimated_cost": _cost(job),
     }
@@ -208,6 +220,7 @@ def _trained(job: NamedJob, chosen: Mapping[str, Any]) -> dict[str, Any]:
         "max_context_length": chosen.get("max_length"),
         "lora_rank": chosen.get("lora_rank") if is_adapter else None,
         "batch_size_samples": chosen.get("batch_size"),
+        "jinja_template": job.spec.get("chat_template"),
         "gradient_accumulation_steps": 1 if "batch_size" in chosen else None,
         "optimizer_weight_decay": chosen.get("weight_decay"),
     }

@@ -11,9 +11,10 @@ from app.core.hyperparameters import LIMITS, conflict
 from app.core.job import NewJob
 from app.dialects.fireworks import base_models, resources
 from app.dialects.fireworks.datasets import MAX_DISPLAY_NAME
-from app.dialects.fireworks.job_fields import Given, Knob, Name, Refused
+from app.dialects.fireworks.job_fields import MAX_NAME, Given, Knob, Name, Refused
 
 CARVEOUT = 0.1
+WANDB_LATER = "wandbConfig is kept, its apiKey sealed; nothing is sent to Weights & Biases yet."
 LEAST_MULTIPLIER = 0.01
 """What is smaller in `learning_rate` must be a learning rate that was meant absolutely."""
 DIRECT = {
@@ -49,6 +50,9 @@ class TrainingConfigSchema(Given):
     epochs = Knob("epochs", "Passes over the dataset")
     learning_rate = Knob("learning_rate", "Absolute learning rate")
     multiplier = Knob("learning_rate_multiplier", "A factor, as gateways send it", data_key="learning_rate")
+    jinja_template = fields.String(
+        load_default="", metadata={"description": "Chat template, in place of the model's; rendered by a worker alone"}
+    )
     learning_rate_warmup_steps = Knob("warmup_steps", "Steps over which the learning rate rises")
     max_context_length = Knob("max_length", "Tokens at which rows are cut")
     lora_rank = Knob("lora_rank", "Rank of the LoRA adapters")
@@ -83,12 +87,23 @@ class TrainingConfigSchema(Given):
             raise ValidationError(f"times gradientAccumulationSteps must be {text}.", "batchSizeSamples")
 
 
+class WandbConfigSchema(Given):
+    """Where a job's metrics are to be reported."""
+
+    enabled = fields.Boolean(load_default=False)
+    api_key = fields.String(load_default="", validate=validate.Length(max=MAX_NAME))
+    project = Name("Of Weights & Biases")
+    entity = Name("Of Weights & Biases")
+    run_id = Name("Of Weights & Biases")
+
+
 class NewJobSchema(Given):
     """What all jobs have."""
 
     dataset = Name("Rows to train on", required=True)
     display_name = fields.String(load_default="", validate=validate.Length(max=MAX_DISPLAY_NAME))
-    renderer_hugging_face_repo_id = Refused("the base model's own chat template is used: leave it out.")
+    wandb_config = fields.Nested(WandbConfigSchema, metadata={"description": "Kept, the key sealed, and not used yet"})
+    renderer_hugging_face_repo_id = Refused("the base model's own chat template is used, or a jinjaTemplate.")
     reservation_target = Refused("nothing can be reserved here: leave it out.")
 
 
@@ -174,6 +189,10 @@ def _wanted(
 ) -> Wanted:
     start = resources.any_id_of("models", training["warm_start_from"])
     evaluated = resources.id_of("datasets", given.get("evaluation_dataset", ""))
+    wandb = dict(given.get("wandb_config") or {})
+    key = wandb.pop("api_key", "")
+    if wandb:
+        notes.append(WANDB_LATER)
     new = NewJob(
         model="" if start and not training["base_model"] else base_models.named(training["base_model"]),
         training_file=resources.id_of("datasets", given["dataset"]),
@@ -182,6 +201,9 @@ def _wanted(
         hyperparameters=asked,
         model_name=resources.id_of("models", training["output_model"]) or None,
         display_name=given["display_name"],
+        chat_template=training["jinja_template"] or None,
+        wandb=wandb or None,
+        secrets={"wandb_api_key": key} if key else {},
         notes=tuple(note for note in notes if note),
     )
     return Wanted(new, start)
@@ -212,4 +234,5 @@ PLACES = {
     "validation_file": "evaluationDataset",
     "training_type": "loraRank",
     "batch_size": "batchSizeSamples",
+    "chat_template": "jinjaTemplate",
 }
