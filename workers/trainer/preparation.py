@@ -96,6 +96,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     resumed = checkpoints.newest(directory / "checkpoints", with_best=spec.hyperparameters.keep_best)
     history = checkpoints.history(resumed) if resumed else History()
     step = resumed.step if resumed else 0
+    checkpoints.drop_beyond(directory / "checkpoints", step)
     template = templates.load(spec.base)
     train, valid = read_rows(directory, spec, template, _stopping(lifeline, step), emit)
     frozen = {**history.environment, **spec.environment}

@@ -150,7 +150,7 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
         "type": "checkpoint", "step": run.step, "kind": kind, "path": f"checkpoints/step-{run.step}", "best": leads,
         "metrics": metrics,
     })  # fmt: skip
-    checkpoints.prune(run.checkpoints, best=run.history.best["step"] if run.history.best else None)
+    checkpoints.prune(run.checkpoints)
 
 
 def is_best(run: Run, kind: str) -> bool:
