@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainer.conftest import WORDS, chat, of_kind, train_here, write_job, write_rows
 from tests.trainer.process import hashes
-from workers.trainer import answers, checkpoints, patience, run, templates
+from workers.trainer import answers, best, checkpoints, patience, preparation, run, templates
 from workers.trainer.checkpoints import History
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.schedule import learning_rate
@@ -188,6 +188,14 @@ def test_damaged_checkpoints_beyond_the_step_that_a_run_goes_on_from_push_no_new
         damage(made)
     killed_at(job, "metrics", 2)
     assert [path.name for path in (job / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_nothing_but_the_model_of_the_best_checkpoint_is_loaded_to_be_exported(ended):
+    _, job, lines = ended
+    ended_run = preparation.prepare(job, Lifeline(), lambda line: None)
+    assert ended_run.engine.optimizer.state
+    assert best.take(ended_run, lambda line: None)["step"] == best_step(lines)
+    assert not ended_run.engine.optimizer.state
 
 
 def test_without_keep_best_the_last_weights_are_the_model_and_an_epoch_is_the_best_checkpoint(tiny, tmp_path):
