@@ -6,11 +6,10 @@ from typing import Any
 
 from app.blobs import storage
 from app.config import settings
-from app.core import catalogue, names
+from app.core import catalogue, names, retention
 from app.core.errors import JobFailed
 from app.core.hyperparameters import BaseModel
 from app.core.job import DataReport, File, Job, Specified
-from app.core.retention import RESUME_POINTS_KEPT
 from app.store import checkpoints, files
 from app.store.db import autocommit
 
@@ -127,17 +126,21 @@ def fetch_start(job: Job, directory: Path) -> None:
     storage().fetch_tree(start["path"], directory / START, below=start["folder"])
 
 
+def keeps_best(job: Job) -> bool:
+    """Whether the job's model is its best checkpoint."""
+    return bool(job.result["hyperparameters"].get("keep_best"))
+
+
 def fetch_checkpoints(job: Job, directory: Path) -> None:
     """Put the newest two checkpoints of earlier attempts in their places: the trainer takes the newest sound one.
 
-    So is the best one, where it is to become the model. Raises StorageError when storage is away.
+    So is the best one that each of them names, where it is to become the model. Raises StorageError when storage is
+    away.
     """
     with autocommit() as conn:
         known = checkpoints.resumable(conn, job.id)
     stored = [found for found in known if storage().has_tree(found.path)]
-    keep_best = job.result["hyperparameters"].get("keep_best")
-    best = [found for found in stored[RESUME_POINTS_KEPT:] if keep_best and found.best]
-    for checkpoint in stored[:RESUME_POINTS_KEPT] + best:
+    for checkpoint in retention.needed(stored, keep_best=keeps_best(job)):
         target = directory / "checkpoints" / f"step-{checkpoint.step}"
         target.parent.mkdir(exist_ok=True)
         storage().fetch_tree(checkpoint.path, target)

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
@@ -88,8 +88,9 @@ class Run:
         self._lease = lease
         self._directory = directory
         self._publisher = publisher
-        self._published: list[Future[None]] = []
-        self._newest_step = 0
+        self._published: dict[int, Future[None]] = {}  # by step
+        self._best_step = 0
+        self._needed: set[int] = set()  # steps that must come into storage whatever comes behind them
         self._last: dict[str, Line] = {}
         self._progress: dict[str, Any] = {}
         self._trained_at: float | None = None
@@ -103,7 +104,7 @@ class Run:
             self._last[line["type"]] = line
             self._take(line)
         order = self._lease.order()
-        failed = any(future.done() and future.exception() for future in self._published)
+        failed = any(future.done() and future.exception() for future in self._published.values())
         return Order(Signal.KILL, order.until) if failed else order
 
     def _take(self, line: Line) -> None:
@@ -136,14 +137,29 @@ class Run:
 
     def _take_checkpoint(self, line: Line) -> None:
         """Hold on to a checkpoint, since the trainer removes old ones, and publish it when its turn comes."""
-        held = self._directory / "publishing" / f"{len(self._published)}"
+        step = line["step"]
+        held = self._held(step)
         try:
             shutil.copytree(self._directory / line["path"], held, copy_function=os.link)
         except (shutil.Error, FileNotFoundError):
             shutil.rmtree(held, ignore_errors=True)
             return  # superseded already
-        self._newest_step = line["step"]
-        self._published.append(self._publisher.submit(self._publish, line, held))
+        self._published[step] = self._publisher.submit(self._publish, line, held)
+        if line.get("best"):
+            self._best_step = step
+        if line["kind"] != "resume":
+            self._needed |= {step, self._best_step}
+        self._skip(set(self._published) - self._needed - {step, self._best_step})
+
+    def _skip(self, steps: Collection[int]) -> None:
+        """Give up those of the checkpoints that still wait: storage is slower than the training."""
+        for step in sorted(steps, reverse=True):  # what begins meanwhile has its best one in storage
+            if self._published[step].cancel():
+                del self._published[step]
+                shutil.rmtree(self._held(step))
+
+    def _held(self, step: int) -> Path:
+        return self._directory / "publishing" / f"step-{step}"
 
     def _event(self, line: Line) -> NewEvent | None:
         if line["type"] == "started":
@@ -154,9 +170,6 @@ class Run:
     def _publish(self, line: Line, held: Path) -> None:
         """Store a checkpoint, then make it known; runs beside the training."""
         job, step = self._lease.job, line["step"]
-        if line["kind"] == "resume" and not line.get("best") and step < self._newest_step:
-            shutil.rmtree(held)
-            return  # a newer one waits already
         checkpoint = Checkpoint(
             id=names.checkpoint_id(),
             job_id=job.id,
@@ -179,7 +192,7 @@ class Run:
         with transaction() as conn:
             superseded = checkpoints.replaced(conn, checkpoint)
             recorded = checkpoints.record(conn, self._lease.job, checkpoint)
-            superseded += checkpoints.prune(conn, self._lease.job)
+            superseded += checkpoints.prune(conn, self._lease.job, keep_best=jobdir.keeps_best(self._lease.job))
             superseded = checkpoints.unneeded(conn, superseded)
         if recorded.kind == "epoch" or recorded.best:
             message = f"Checkpoint created at step {recorded.step}"
@@ -190,7 +203,7 @@ class Run:
     def let_go(self) -> None:
         """Wait until the checkpoints made so far are published, as long as the run need not end at once."""
         while self._lease.order().signal is not Signal.KILL:
-            if not wait(self._published, timeout=SETTLE_POLL_SECONDS).not_done:
+            if not wait(self._published.values(), timeout=SETTLE_POLL_SECONDS).not_done:
                 return self.settle()
         return None
 
@@ -199,7 +212,7 @@ class Run:
 
         Raises what kept one from being published.
         """
-        for future in self._published:
+        for future in self._published.values():
             future.result()
 
     def ending(self) -> Ending:

@@ -5,7 +5,7 @@ from typing import Any
 
 from app import queue
 from app.actions import reports
-from app.actions.jobs import planned, queue_of
+from app.actions.plans import planned, queue_of
 from app.config import settings
 from app.core import carveout, estimates
 from app.core.caller import Caller

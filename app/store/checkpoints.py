@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
+from app.core import retention
 from app.core.job import Checkpoint, Job
-from app.core.retention import EPOCHS_KEPT, RESUME_POINTS_KEPT
+from app.core.retention import EPOCHS_KEPT
 from app.store import rows
 from app.store.db import Connection, Row, jsonb
 from app.store.jobs import START
@@ -83,22 +84,23 @@ def mark_best(conn: Connection[Row], job: Job, step: int) -> None:
     )
 
 
-def prune(conn: Connection[Row], job: Job) -> list[Checkpoint]:
+def prune(conn: Connection[Row], job: Job, *, keep_best: bool) -> list[Checkpoint]:
     """Forget the checkpoints that are superseded and return them, so that their bytes can go.
 
-    Kept: the newest two of any kind to resume from, the newest three of an epoch, and the best one.
+    Kept: what a resume needs, the newest three of an epoch, and the best one.
     """
+    needed = retention.needed(resumable(conn, job.id), keep_best=keep_best)
     return rows.many(
         conn,
         Checkpoint,
         f"""
         delete from checkpoints where job_id = %(job)s and not best
-           and id not in (select id from checkpoints where job_id = %(job)s order by step desc limit %(resume)s)
+           and id <> all(%(needed)s)
            and id not in (select id from checkpoints where job_id = %(job)s and kind = 'epoch'
                            order by step desc limit %(epochs)s)
         returning {COLUMNS}
         """,
-        {"job": job.id, "resume": RESUME_POINTS_KEPT, "epochs": EPOCHS_KEPT},
+        {"job": job.id, "needed": [checkpoint.id for checkpoint in needed], "epochs": EPOCHS_KEPT},
     )
 
 

@@ -103,7 +103,7 @@ def test_a_checkpoint_that_is_superseded_while_a_create_has_found_it_keeps_its_b
 
     def prune() -> list[Checkpoint]:
         with transaction() as conn:
-            return checkpoints.unneeded(conn, checkpoints.prune(conn, maker))
+            return checkpoints.unneeded(conn, checkpoints.prune(conn, maker, keep_best=False))
 
     with ThreadPoolExecutor(1) as threads:
         with creating(epoch.name) as conn:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainer.conftest import WORDS, chat, of_kind, train_here, write_job, write_rows
 from tests.trainer.process import hashes
-from workers.trainer import answers, checkpoints, patience, run, templates
+from workers.trainer import answers, best, checkpoints, patience, preparation, run, templates
 from workers.trainer.checkpoints import History
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.schedule import learning_rate
@@ -161,10 +161,41 @@ def test_a_checkpoint_whose_best_one_is_gone_is_passed_over_for_one_that_can_be_
     for step in (best, last):
         shutil.copytree(undisturbed / "checkpoints" / f"step-{step}", tmp_path / f"step-{step}")
     assert checkpoints.newest(tmp_path, with_best=True).step == last
-    weights = next((tmp_path / f"step-{best}" / "weights").glob("*.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:-1])
+    damage(tmp_path / f"step-{best}")
     assert checkpoints.newest(tmp_path).step == last
     assert checkpoints.newest(tmp_path, with_best=True) is None
+
+
+def damage(checkpoint):
+    weights = next((checkpoint / "weights").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+def test_right_after_a_new_best_a_run_can_still_go_on_from_the_checkpoint_before_it(ended, tiny, tmp_path):
+    training_type, undisturbed, lines = ended
+    best = best_step(lines)
+    job = write_rising(tmp_path / "job", tiny, training_type, checkpoint_seconds=0)
+    killed_at(job, "metrics", best + 1)
+    damage(job / "checkpoints" / f"step-{best}")
+    assert train_here(job)[0]["resumed_from"] == best - 1
+    assert hashes(job / "model") == hashes(undisturbed / "model")
+
+
+def test_damaged_checkpoints_beyond_the_step_that_a_run_goes_on_from_push_no_new_one_out(tiny, tmp_path):
+    job = write_rising(tmp_path / "job", tiny, "lora", checkpoint_seconds=0)
+    killed_at(job, "metrics", 4)
+    for made in (job / "checkpoints").iterdir():
+        damage(made)
+    killed_at(job, "metrics", 2)
+    assert [path.name for path in (job / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_nothing_but_the_model_of_the_best_checkpoint_is_loaded_to_be_exported(ended):
+    _, job, lines = ended
+    ended_run = preparation.prepare(job, Lifeline(), lambda line: None)
+    assert ended_run.engine.optimizer.state
+    assert best.take(ended_run, lambda line: None)["step"] == best_step(lines)
+    assert not ended_run.engine.optimizer.state
 
 
 def test_without_keep_best_the_last_weights_are_the_model_and_an_epoch_is_the_best_checkpoint(tiny, tmp_path):

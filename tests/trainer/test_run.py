@@ -12,6 +12,7 @@ from tokenizers.models import WordLevel
 
 from tests.trainer.conftest import chat, of_kind, train_here, write_job, write_rows
 from workers.trainer import checkpoints, environment, failures, preparation, report
+from workers.trainer import run as runs
 from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
 
@@ -193,18 +194,32 @@ def test_what_the_first_start_chose_is_what_a_resume_runs_with(tiny, tmp_path):
 
 def test_a_loss_that_is_no_number_names_its_step_and_the_rows_that_cause_it(tiny, tmp_path):
     run = prepared(tiny, tmp_path, training_type="full", batch_size=24)
-    rows = [run.train.ids[run.train.starts[row] : run.train.starts[row + 1]] for row in range(24)]
-    poisoned = next(token for token in rows[5] if token not in rows[4])
-    lines = [row for row in range(24) if poisoned in rows[row]]
-    with torch.no_grad():
-        run.engine.model.model.embed_tokens.weight[poisoned] = float("nan")
-        run.engine.model.lm_head.weight = torch.nn.Parameter(torch.randn_like(run.engine.model.lm_head.weight))
-    from workers.trainer import run as runs
-
+    lines = poisoned(run, run.train)
     with pytest.raises(Failure, match="step 1") as failed:
         runs.advance(run, Lifeline(), lambda line: None)
     assert failed.value.code == "loss_not_finite"
-    assert failed.value.message.split("lines ")[1].split(".")[0] == ", ".join(str(number + 1) for number in lines)
+    assert f"rows of train.jsonl in it: lines {lines}. " in failed.value.message
+
+
+@pytest.mark.parametrize(("share", "file"), [(0.0, "valid.jsonl"), (0.5, "train.jsonl")])
+def test_a_validation_loss_that_is_no_number_names_its_step_and_the_rows_that_cause_it(tiny, tmp_path, share, file):
+    run = prepared(tiny, tmp_path, training_type="full", valid=0 if share else 6, eval_carveout=share)
+    lines = poisoned(run, run.valid)
+    run.step = run.per_epoch
+    with pytest.raises(Failure, match=f"The validation loss of step {run.step} is") as failed:
+        runs.settle(run, Lifeline(), lambda line: None)
+    assert failed.value.code == "loss_not_finite"
+    assert f"rows of {file} in it: lines {lines}. " in failed.value.message
+
+
+def poisoned(run, rows):
+    """Let the model answer no number behind one token of one of the rows; returns the lines of those that hold it."""
+    ids = [rows.ids[rows.starts[row] : rows.starts[row + 1]] for row in range(len(rows))]
+    token = next(token for token in ids[5] if token not in ids[4])
+    with torch.no_grad():
+        run.engine.model.model.embed_tokens.weight[token] = float("nan")
+        run.engine.model.lm_head.weight = torch.nn.Parameter(torch.randn_like(run.engine.model.lm_head.weight))
+    return ", ".join(str(line) for line, held in zip(rows.lines, ids, strict=True) if token in held)
 
 
 @pytest.mark.parametrize("bytes_asked", [1 << 46, 1 << 62])

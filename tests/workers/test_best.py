@@ -4,6 +4,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
+import pytest
+
 from app.core.states import Outcome, Status
 from app.store import checkpoints
 from app.store.db import transaction
@@ -26,14 +28,22 @@ from workers.supervision import serve
 __all__ = ["waiting_job"]
 
 
-def test_the_best_checkpoint_is_told_and_comes_to_the_next_worker_when_it_is_to_become_the_model(waiting_job):
-    chosen = {**HYPERPARAMETERS, "keep_best": True}
+@pytest.fixture
+def best_job(waiting_job):
+    """A job whose model is its best checkpoint."""
+    chosen = {"hyperparameters": {**HYPERPARAMETERS, "keep_best": True}}
     with transaction() as conn:
-        conn.execute(
-            "update jobs set result = %s where id = %s", (json.dumps({"hyperparameters": chosen}), waiting_job.id)
-        )
-    best, others = {**checkpoint_line(1), "best": True}, [checkpoint_line(number, "stop") for number in (2, 3, 4)]
-    job = trained(waiting_job, Scripted([STARTED, best, *others], Outcome.STOPPED))
+        conn.execute("update jobs set result = %s where id = %s", (json.dumps(chosen), waiting_job.id))
+    return waiting_job
+
+
+def best_line(number, loss, kind="resume"):
+    return {**checkpoint_line(number, kind), "best": True, "metrics": {"full_valid_loss": loss}}
+
+
+def test_the_best_checkpoint_is_told_and_comes_to_the_next_worker_when_it_is_to_become_the_model(best_job):
+    others = [checkpoint_line(number, "stop") for number in (2, 3, 4)]
+    job = trained(best_job, Scripted([STARTED, best_line(1, 0.5), *others], Outcome.STOPPED))
     assert known(job) == [4, 3, 1]
     assert "Checkpoint created at step 1" in [event.message for event in told(job)]
     second = Scripted([{**STARTED, "resumed_from": 4, "best_step": 1}, DONE])
@@ -41,15 +51,38 @@ def test_the_best_checkpoint_is_told_and_comes_to_the_next_worker_when_it_is_to_
     assert second.found == ["step-1", "step-3", "step-4"]
 
 
-def test_the_best_checkpoint_is_stored_when_newer_ones_wait_already(waiting_job, tmp_path):
-    best = {**checkpoint_line(1), "best": True}
-    backend = Scripted([STARTED, best, checkpoint_line(2), checkpoint_line(3), DONE])
-    waiting, left = Event(), iter(range(len(backend.lines)))
-    backend.between = lambda: waiting.set() if next(left) == 3 else None
+def test_right_after_a_new_best_the_one_of_the_checkpoint_before_it_comes_too(best_job):
+    made = [best_line(1, 0.5), checkpoint_line(2, "stop"), best_line(3, 0.4)]
+    job = trained(best_job, Scripted([STARTED, *made], Outcome.STOPPED))
+    assert known(job) == [3, 2, 1]
+    second = Scripted([{**STARTED, "resumed_from": 2, "best_step": 1}, DONE])
+    trained(job, second)
+    assert second.found == ["step-1", "step-2", "step-3"]
+    assert known(job) == [2, 1]
+
+
+def test_of_the_checkpoints_that_wait_only_those_are_stored_that_a_later_one_needs(best_job, tmp_path):
+    made = [
+        best_line(1, 0.9), checkpoint_line(2), best_line(3, 0.8), checkpoint_line(4), checkpoint_line(5, "epoch"),
+        best_line(6, 0.7), checkpoint_line(7), best_line(8, 0.6), checkpoint_line(9), checkpoint_line(10),
+    ]  # fmt: skip
+    backend = Scripted([STARTED, *made, DONE])
+    waiting, held = Event(), []
+
+    def look():
+        held.append({path.name for path in tmp_path.glob("publishing/*")})
+        if len(held) == len(made) + 1:
+            waiting.set()
+
+    backend.between = look
     with ThreadPoolExecutor(1) as publisher:
         publisher.submit(waiting.wait)
-        serve(waiting_job.id, Status.QUEUED, lambda lease: training._run(lease, backend, tmp_path, publisher))
-    assert known(waiting_job) == [3, 1]
+        serve(best_job.id, Status.QUEUED, lambda lease: training._run(lease, backend, tmp_path, publisher))
+    assert held[4] == {"step-3", "step-4"}
+    assert held[len(made)] == {"step-3", "step-5", "step-8", "step-10"}
+    stored = [event.data["step"] for event in told(best_job) if event.message.startswith("Checkpoint created")]
+    assert stored == [3, 5, 8]
+    assert known(best_job) == [10, 8, 5]
 
 
 def test_a_run_that_ended_early_is_through_and_its_model_is_that_of_another_step(waiting_job):

@@ -330,7 +330,7 @@ def test_a_worker_that_must_end_at_once_waits_for_no_upload(last, tmp_path):
     uploaded: Future[None] = Future()
     with ThreadPoolExecutor(1) as publisher:
         run = training.Run(Draining(), tmp_path, publisher)
-        run._published.append(uploaded)
+        run._published[1] = uploaded
         if last is Signal.STOP:
             uploaded.set_result(None)
         run.let_go()

@@ -62,9 +62,23 @@ def at(directory: Path, step: int) -> Checkpoint | None:
     return next((found for found in _all(directory) if found.step == step and _whole(found)), None)
 
 
+def drop_beyond(directory: Path, step: int) -> None:
+    """Remove what lies beyond the step that a run goes on from: it cannot be used, and would count as a newer one."""
+    for path in directory.glob("step-*"):
+        number = path.name.removeprefix("step-")
+        if number.isdecimal() and int(number) > step:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _has_best(directory: Path, checkpoint: Checkpoint) -> bool:
+    step = _best_step(checkpoint)
+    return step is None or step == checkpoint.step or at(directory, step) is not None
+
+
+def _best_step(checkpoint: Checkpoint) -> int | None:
+    """The step of the best checkpoint at the time of this one."""
     best = history(checkpoint).best
-    return best is None or best["step"] == checkpoint.step or at(directory, best["step"]) is not None
+    return best["step"] if best else None
 
 
 def _all(directory: Path) -> list[Checkpoint]:
@@ -157,12 +171,14 @@ def restore(checkpoint: Checkpoint, *, optimizer: torch.optim.Optimizer, names: 
         torch.cuda.set_rng_state(generators["cuda"])
 
 
-def prune(directory: Path, *, best: int | None) -> None:
-    """Keep the newest resume points, the newest epochs and the best one; remove the others."""
-    resume_points = [found for found in _all(directory) if found.kind != "epoch"]
-    epochs = [found for found in _all(directory) if found.kind == "epoch"]
+def prune(directory: Path) -> None:
+    """Keep the newest resume points, the newest epochs, and the best one that each of the newest two of all names."""
+    known = _all(directory)
+    resume_points = [found for found in known if found.kind != "epoch"]
+    epochs = [found for found in known if found.kind == "epoch"]
+    bests = {_best_step(found) for found in known[:RESUME_POINTS_KEPT]}
     for spare in resume_points[RESUME_POINTS_KEPT:] + epochs[EPOCHS_KEPT:]:
-        if spare.step != best:
+        if spare.step not in bests:
             shutil.rmtree(spare.path, ignore_errors=True)
 
 

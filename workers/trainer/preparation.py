@@ -98,6 +98,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
         resumed = None
     history = checkpoints.history(resumed) if resumed else History()
     step = resumed.step if resumed else 0
+    checkpoints.drop_beyond(directory / "checkpoints", step)
     template = templates.load(spec.base, spec.own_template)
     train, valid = read_rows(directory, spec, template, _stopping(lifeline, step), emit)
     frozen = {**history.environment, **spec.environment}
@@ -107,6 +108,8 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     if resumed is None:
         preflight.require_weights(spec.base, spec.hyperparameters, parameters, chosen)
     engine = _engine(directory, spec, chosen, train, resumed)
+    if resumed:
+        checkpoints.restore(resumed, optimizer=engine.optimizer, names=models.trainable(engine.model))
     history.environment = chosen
     if different := environment.differences(frozen, chosen):
         warn(emit, "This machine differs from the one the job began on; the result may differ in bits.", **different)
@@ -139,15 +142,12 @@ def _attach_reference(run: Run, resumed: Checkpoint | None, check: Callable[[], 
 
 
 def _engine(directory: Path, spec: Spec, chosen: dict[str, Any], train: Rows, resumed: Checkpoint | None) -> Engine:
-    """Model and optimizer as they were at the checkpoint, or fresh ones; completes `chosen` with the packing."""
+    """The model as it was at the checkpoint, or a fresh one, and a new optimizer; completes `chosen` with packing."""
     environment.apply(chosen, seed=spec.seed)
     settings = spec.hyperparameters
     model = _model(directory, spec, chosen, resumed)
     chosen["packing"] = packing.decide(model, train, chosen)
-    weights = models.trainable(model)
-    optimizer = new_optimizer(weights, weight_decay=settings.weight_decay)
-    if resumed:
-        checkpoints.restore(resumed, optimizer=optimizer, names=weights)
+    optimizer = new_optimizer(models.trainable(model), weight_decay=settings.weight_decay)
     return Engine(model, optimizer, chosen, settings.max_grad_norm, methods.of(spec))
 
 
@@ -161,7 +161,7 @@ def _model(directory: Path, spec: Spec, chosen: dict[str, Any], resumed: Checkpo
 
 
 def go_back(run: Run, checkpoint: Checkpoint) -> None:
-    """Put the run's engine where it was at a checkpoint."""
+    """Give the run's engine the model of a checkpoint, to be exported: what its optimizer knew is not loaded."""
     chosen = run.engine.environment
     del run.engine  # its memory is needed
     run.engine = _engine(run.directory, run.spec, chosen, run.train, checkpoint)

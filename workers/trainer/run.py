@@ -1,5 +1,6 @@
 """A run, stage by stage: prepare, step until all steps are taken, export, look back, answer, done."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def advance(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     run.meter.start()
     sums, norm = run.engine.update(packs, learning_rate=rate)
     if not engines.finite(sums.loss) or not engines.finite(norm):
-        raise not_finite(run, step, chosen, sums)
+        what = "gradient" if engines.finite(sums.loss) else "loss"
+        raise not_finite(run, f"{what} of step {step}", run.train, chosen, file="train.jsonl")
     tokens = run.train.tokens_of(chosen)
     run.pace.stepped(tokens)
     run.step = step
@@ -81,7 +83,7 @@ def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
     if run.valid is not None and (epoch_ends or (settings.eval_steps and run.step % settings.eval_steps == 0)):
         try:
             with run.pace.evaluating():
-                run.history.last |= evaluation.evaluate(
+                measured = evaluation.evaluate(
                     run.engine,
                     run.valid,
                     step=run.step,
@@ -90,6 +92,10 @@ def settle(run: Run, lifeline: Lifeline, emit: Emit) -> None:
                 )
         except evaluation.Interrupted:
             stop(run, lifeline, emit)
+        if not all(map(engines.finite, measured.values())):
+            what, every = f"validation loss of step {run.step}", range(len(run.valid))
+            raise not_finite(run, what, run.valid, every, file=run.spec.valid_file)
+        run.history.last |= measured
         patience.evaluated(run.history, settings, step=run.step)
     run.history.settled = run.step
     emit({"type": "metrics", "step": run.step, "total_steps": run.total_steps, **run.history.last})
@@ -144,7 +150,7 @@ def publish(run: Run, kind: str, lifeline: Lifeline, emit: Emit) -> None:
         "type": "checkpoint", "step": run.step, "kind": kind, "path": f"checkpoints/step-{run.step}", "best": leads,
         "metrics": metrics,
     })  # fmt: skip
-    checkpoints.prune(run.checkpoints, best=run.history.best["step"] if run.history.best else None)
+    checkpoints.prune(run.checkpoints)
 
 
 def is_best(run: Run, kind: str) -> bool:
@@ -158,16 +164,15 @@ def save_weights(run: Run, place: Path) -> None:
     models.save(run.engine.model, run.template.tokenizer, place, base_name=run.spec.base.name)
 
 
-def not_finite(run: Run, step: int, chosen: Any, sums: engines.Sums) -> Failure:
-    """The failure of a step whose loss or gradient is not a number, naming the rows that cause it alone, if any."""
+def not_finite(run: Run, what: str, rows: batches.Rows, chosen: Iterable[int], *, file: str) -> Failure:
+    """The failure of what is not a number, naming those of the chosen rows that cause it alone, if any."""
     run.engine.model.eval()
-    alone = ((row, pack) for row in chosen for pack in batches.packs(run.train, [row], budget=1))
+    alone = ((row, pack) for row in chosen for pack in batches.packs(rows, [row], budget=1))
     guilty = [row for row, pack in alone if not engines.finite(run.engine.measure(pack).loss)]
-    lines = sorted(int(line) for line in run.train.lines[guilty or list(chosen)])
-    what = "gradient" if engines.finite(sums.loss) else "loss"
+    lines = sorted(int(line) for line in rows.lines[guilty or list(chosen)])
     return Failure(
         "loss_not_finite",
-        f"The {what} of step {step} is not a finite number; rows of train.jsonl in it: lines "
+        f"The {what} is not a finite number; rows of {file} in it: lines "
         f"{', '.join(map(str, lines[:50]))}. Lower the learning rate, or mend these rows.",
         param="learning_rate",
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
-from app.actions.jobs import MAX_SEED
+from app.actions.plans import MAX_SEED
 from app.core.errors import Invalid, Unfit
 from app.core.hyperparameters import conflict
 from app.core.job import NewJob
