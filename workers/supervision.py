@@ -48,7 +48,7 @@ class Stopped(Exception):
 class Surrendered(Exception):
     """The stage cannot go on here, for a reason that another try may not meet: the clock takes the job back.
 
-    `loss` is `memory` when its process was killed for memory.
+    `loss` is `memory` when its process was killed for memory, or others held what it needs.
     """
 
     def __init__(self, message: str, *, loss: str | None = None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.core.job import Job, NewEvent
-from workers.backends.base import Line
+from workers.backends.base import NOT_THE_JOBS_FAULT, Line
 
 SHOWN = {
     "train_loss": "training loss",
@@ -86,12 +86,18 @@ def warning_event(line: Line) -> NewEvent:
     return NewEvent(line["message"], level="warn", data=line.get("data"), once=f"warning:{line['message'][:200]}")
 
 
-EVENTS: dict[str, Callable[[Line], NewEvent]] = {
+def setback_event(line: Line) -> NewEvent | None:
+    """What a trainer lacked that it may have at another try; None for other errors, which are told as the job's end."""
+    return NewEvent(line["message"], level="warn") if NOT_THE_JOBS_FAULT.get(line["code"]) == "memory" else None
+
+
+EVENTS: dict[str, Callable[[Line], NewEvent | None]] = {
     "metrics": metrics_event,
     "preflight": preflight_event,
     "ended_early": ended_early_event,
     "best": best_event,
     "warning": warning_event,
+    "error": setback_event,
 }
 """What makes a line of a trainer an event, by its type; `started` needs the job too."""
 

@@ -130,7 +130,7 @@ def finish(
 def surrender(conn: Connection[Row], job: Job, *, loss: str | None = None) -> None:
     """Let the clock take the job back now: the trainer died unexplained, or something it needs is away.
 
-    `loss` is `memory` when the trainer was killed for memory.
+    `loss` is `memory` when the trainer did not get the memory it needed: it was killed for it, or others held it.
     """
     conn.execute(
         f"update jobs set lease_until = clock_timestamp(), loss = %(loss)s where {FENCE}", {**fence(job), "loss": loss}
@@ -141,7 +141,7 @@ def take_back(conn: Connection[Row], *, retry_seconds: float) -> list[Job]:
     """Take back at most 100 jobs whose leases lapsed: each is queued again after a growing wait, or ends.
 
     A job whose workers were lost more than three times in a row without a new resume point fails with `worker_lost`,
-    or with `out_of_memory` when the last trainer was killed for memory.
+    or with `out_of_memory` when the last trainer did not get the memory it needed.
     """
     rows = conn.execute(
         f"""
@@ -158,7 +158,8 @@ def take_back(conn: Connection[Row], *, retry_seconds: float) -> list[Job]:
                      + least(interval '10 min', make_interval(secs => %(retry)s) * power(2, crashes)),
           error = case when desired <> 'cancel' and crashes + 1 > %(allowed)s then jsonb_build_object(
                     'code', case loss when 'memory' then 'out_of_memory' else 'worker_lost' end, 'param', null,
-                    'message', case loss when 'memory' then 'The trainer was killed for memory, and workers were lost '
+                    'message', case loss when 'memory'
+                    then 'The trainer did not get the memory it needed, and workers were lost '
                     else 'The worker was lost ' end || crashes + 1 || ' times in a row without a new checkpoint. '
                     || case loss when 'memory' then 'A' else 'Its machine may lack memory: a' end
                     || ' smaller batch_size, max_length or model needs less. The job can be created again as it is.')

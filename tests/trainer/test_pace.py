@@ -78,6 +78,14 @@ def test_evaluations_and_checkpoints_to_come_are_counted_as_long_as_they_took(cl
     assert measured.seconds_left(step=5, tokens=500) == pytest.approx(expected)
 
 
+def test_the_hardest_rows_are_looked_for_at_the_pace_of_steps_whatever_an_evaluation_takes(clock):
+    measured = Pace(replace(PLAN, valid_tokens=100, hardest_tokens=1000), {"publication_seconds": 0.0})
+    stepped(measured, clock, (1.0, 100), (1.0, 100))
+    with measured.evaluating():
+        clock(0.1)
+    assert measured.seconds_left(step=12, tokens=1200) == pytest.approx(0.4 * 1000 * 0.01)
+
+
 def test_an_evaluation_at_the_end_of_an_epoch_is_counted_once():
     plan = replace(PLAN, eval_steps=2, valid_tokens=1)
     assert [plan.evaluations(after=step) for step in (1, 4, 11, 12)] == [6, 4, 1, 0]

@@ -22,10 +22,11 @@ from tests.trainer.conftest import (
     write_rows,
 )
 from tests.trainer.process import Trainer, hashes
-from workers.trainer import batches, preflight, preparation
+from workers.trainer import batches, memory, preflight, preparation
 from workers.trainer.failures import Failure
 from workers.trainer.lifeline import Lifeline
 from workers.trainer.preparation import Run
+from workers.trainer.shortage import Taken
 
 pytestmark = pytest.mark.slow
 
@@ -201,8 +202,23 @@ def test_a_job_that_cannot_fit_says_so_before_its_first_step_and_fits_once_its_a
     assert heeded[-1]["type"] == "metrics", heeded[-1]
 
 
-def test_a_device_that_runs_out_of_memory_all_the_same_is_told_in_the_same_words(tiny, tmp_path):
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Sets what the kernel says of the machine's memory, in bytes; no cgroup is there."""
+    kernel = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "_MACHINE", kernel)
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "none")
+
+    def say(**fields: int) -> None:
+        kernel.write_text("".join(f"{name}: {size >> 10} kB\n" for name, size in fields.items()))
+
+    return say
+
+
+@pytest.mark.parametrize(("left", "code"), [(1 << 39, "out_of_memory"), (1 << 38, "memory_taken")])
+def test_a_device_that_runs_out_all_the_same_says_by_whom(tiny, tmp_path, machine, left, code):
     run = preparation.prepare(write_job(tmp_path / "job", tiny, valid=0), Lifeline(), lambda line: None)
+    machine(MemTotal=1 << 39, MemAvailable=left)
 
     def greedy(module: Any, inputs: Any, output: Any) -> None:
         if output.shape[1] > 40:
@@ -211,7 +227,60 @@ def test_a_device_that_runs_out_of_memory_all_the_same_is_told_in_the_same_words
     run.engine.model.get_input_embeddings().register_forward_hook(greedy)
     with pytest.raises(Failure, match=r"a step on its longest rows needs more memory than the .* GB that") as failed:
         flown(run)
-    assert failed.value.code == "out_of_memory"
+    assert failed.value.code == code
+
+
+@pytest.mark.parametrize(("total", "code"), [(1 << 39, "memory_taken"), (1 << 20, "out_of_memory")])
+def test_what_others_may_give_back_decides_whether_a_job_fails(tiny, tmp_path, machine, total, code):
+    run = preparation.prepare(write_job(tmp_path / "job", tiny, valid=0), Lifeline(), lambda line: None)
+    machine(MemTotal=total, MemAvailable=2 << 10)
+    with pytest.raises(Failure) as state:
+        flown(run)
+    base, settings = run.spec.base, run.spec.hyperparameters
+    with pytest.raises(Failure) as weights:
+        preflight.require_weights(base, settings, 10_000, run.engine.environment)
+    flight = preflight.Flight(run.engine, settings, run.meter, lambda: None)
+    trial = preflight._step(flight, run.train)
+    with pytest.raises(Failure) as part:
+        preflight._tried(flight, trial, trial.pack, Taken(tokens=trial.tokens, targets=1, bytes=1 << 20))
+    assert [failed.value.code for failed in (state, weights, part)] == [code] * 3
+
+
+def test_a_cgroup_bounds_what_can_ever_be_had(tmp_path, machine):
+    machine(MemTotal=1 << 39, MemAvailable=1 << 38)
+    (tmp_path / "none").mkdir()
+    for name, text in {"max": 8 << 30, "current": 7 << 30, "stat": f"inactive_file {1 << 20}"}.items():
+        (tmp_path / "none" / f"memory.{name}").write_text(str(text))
+    [bound] = memory._of_cgroups("0::/")
+    assert bound == ((1 << 30) + (1 << 20), 8 << 30)
+
+
+def test_where_the_kernel_does_not_say_what_is_available_every_job_may_try(tiny, tmp_path, machine):
+    machine(MemTotal=1 << 39)
+    [told] = flown(preparation.prepare(write_job(tmp_path / "job", tiny, valid=0), Lifeline(), lambda line: None))
+    assert told["available_bytes"] is None
+
+
+def test_a_peak_that_cannot_be_forgotten_fails_no_job(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path)  # there, and not to be written
+    [told] = flown(preparation.prepare(write_job(tmp_path / "job", tiny, valid=0), Lifeline(), lambda line: None))
+    assert told["needed_bytes"] > 0
+
+
+def test_what_malloc_keeps_back_counts_as_free_before_the_whole_pass(tiny, tmp_path):
+    run = preparation.prepare(write_job(tmp_path / "job", tiny, valid=0), Lifeline(), lambda line: None)
+    flight = preflight.Flight(run.engine, run.spec.hyperparameters, run.meter, lambda: None)
+    trial = preflight._step(flight, run.train)
+    memory.give_back()
+    held = memory.held("cpu")
+    kept_back = [bytes(1000) for _ in range(200_000)]
+    last = bytes(1000)  # above them all, so that malloc keeps what is below
+    del kept_back
+    assert memory.held("cpu") > held + (150 << 20)
+    with pytest.raises(Failure) as failed:
+        preflight._tried(flight, trial, trial.pack, Taken(tokens=1, targets=1, bytes=1 << 50))
+    [told] = re.findall(r" ([0-9.]+) GB are held before it", failed.value.message)
+    assert float(told) == pytest.approx((held + len(last)) / 1e9, abs=0.05)
 
 
 def test_a_model_that_cannot_be_held_is_refused_before_it_is_loaded(tiny, tmp_path):

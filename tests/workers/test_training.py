@@ -337,15 +337,17 @@ def test_a_worker_that_must_end_at_once_waits_for_no_upload(last, tmp_path):
     assert uploaded.done() is (last is Signal.STOP)
 
 
-def test_a_disk_that_is_full_is_not_the_jobs_fault():
-    last = {"error": {"code": "storage_full", "message": "No space left"}}
+@pytest.mark.parametrize(("code", "loss"), [("storage_full", None), ("memory_taken", "memory")])
+def test_a_disk_that_is_full_and_memory_that_others_hold_are_not_the_jobs_fault(code, loss):
+    last = {"error": {"code": code, "message": "No space left"}}
 
     class Ended:
         def wait(self) -> int:
             return 1
 
-    with pytest.raises(TrainerLost):
+    with pytest.raises(TrainerLost) as lost:
         local._verdict(Ended(), last, asked_to_stop=False)
+    assert lost.value.loss == loss
 
 
 @pytest.mark.parametrize("code", [3, 0, -15])

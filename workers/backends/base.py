@@ -18,13 +18,16 @@ or done.
 class TrainerLost(Exception):
     """The run ended without saying why, or its machine is failing. It may be tried again.
 
-    `loss` is `memory` when the system killed the process for memory.
+    `loss` is `memory` when the system killed the process for memory, or others held what it needs.
     """
 
     def __init__(self, message: str, *, loss: str | None = None) -> None:
         super().__init__(message)
         self.loss = loss
 
+
+NOT_THE_JOBS_FAULT: Mapping[str, str | None] = {"storage_full": None, "memory_taken": "memory"}
+"""The loss by a trainer's error code, of errors that another try may not meet."""
 
 Report = Callable[[Sequence[Line]], Order]
 """Called with the lines since the last call, at least once a second while a run lives."""

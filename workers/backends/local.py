@@ -8,13 +8,12 @@ from typing import Any
 from app.core.errors import JobFailed
 from app.core.orders import Order, Signal
 from app.core.states import Outcome
-from workers.backends.base import Line, Report, TrainerLost
+from workers.backends.base import NOT_THE_JOBS_FAULT, Line, Report, TrainerLost
 from workers.backends.child import Child
 
 BATCH_SECONDS = 0.25
 BATCH_LINES = 100
 STOPPED_EXIT = 3
-NOT_THE_JOBS_FAULT = ("storage_full",)
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def _verdict(child: Child, last: dict[str, Line], *, asked_to_stop: bool) -> Out
     if "error" in last:
         error = last["error"]
         if error["code"] in NOT_THE_JOBS_FAULT:
-            raise TrainerLost(error["message"])
+            raise TrainerLost(error["message"], loss=NOT_THE_JOBS_FAULT[error["code"]])
         raise JobFailed(error["message"], code=error["code"], param=error.get("param"))
     if code == 0 and "done" in last:
         return Outcome.DONE

@@ -146,13 +146,12 @@ class Pace:
         passing = per_token * _FORWARD_SHARE
         evaluation = passing * plan.valid_tokens if self._evaluation is None else self._evaluation
         publication = plan.checkpoint_bytes / _BYTES_PER_SECOND if self._publication is None else self._publication
-        looking = passing if self._evaluation is None else evaluation / plan.valid_tokens
         answering = plan.answer_passes * _LAYER_SECONDS + plan.answer_tokens * passing
         return (
             per_token * max(0, plan.tokens - tokens)
             + evaluation * plan.evaluations(after=step)
             + publication * plan.publications(after=step)
-            + looking * plan.hardest_tokens
+            + passing * plan.hardest_tokens  # in packs of a step, which may be smaller than an evaluation's
             + answering
         )
 

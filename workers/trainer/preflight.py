@@ -1,7 +1,8 @@
 """Preflight: a step and an evaluation on the longest rows before the first step, and every bit put back behind them.
 
-So a job that does not fit says so in its first minute. Where it is not certain that a pass fits, parts of it are tried
-first, each twice as long as the one before: the kernel kills without a word.
+So a job that does not fit says so in its first minute, and one that does not fit for now makes room and is tried again.
+Where it is not certain that a pass fits, parts of it are tried first, each twice as long as the one before: the kernel
+kills without a word.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,21 +48,23 @@ class Flight:
 
 
 def require_weights(base: Base, settings: Hyperparameters, parameters: int, environment: dict[str, Any]) -> None:
-    """Raises Failure `out_of_memory` when what the model holds all through a run cannot fit; nothing is loaded yet.
+    """Raises Failure when what the model holds all through a run does not fit; nothing is loaded yet.
+
+    `out_of_memory` when it never will on this trainer, `memory_taken` when others hold what it needs.
 
     A frozen base is held in the run's dtype; trained weights, their gradients and AdamW's moments in float32.
     """
     full = settings.training_type == "full"
     each = 4 * (1 + _GRADIENT_AND_MOMENTS) if full else getattr(torch, environment["dtype"]).itemsize
     room = memory.room(environment["device"])
-    if room is not None and parameters * each > room:
-        raise shortage.of_weights(base, parameters, needed=parameters * each, available=room, full=full)
+    if room is not None and parameters * each > room.now:
+        raise shortage.of_weights(base, parameters, needed=parameters * each, room=room, full=full)
 
 
 def prove(flight: Flight, train: Rows, valid: Rows | None, emit: Emit) -> None:
     """Take a step and make an evaluation on the rows that ask the most of memory. Emits `preflight`.
 
-    Nothing of the run is changed. Raises Failure `out_of_memory`, and what `check` raises.
+    Nothing of the run is changed. Raises Failure `out_of_memory` or `memory_taken`, and what `check` raises.
     """
     step = _step(flight, train)
     if step is None:
@@ -69,12 +72,11 @@ def prove(flight: Flight, train: Rows, valid: Rows | None, emit: Emit) -> None:
     memory.give_back()
     with _undone(flight.engine):
         room = memory.room(flight.device)
-        if room is not None and flight.state > room:
+        if room is not None and flight.state > room.now:
             held = memory.held(flight.device)
             raise shortage.of_state(state=flight.state, held=held, room=room, settings=flight.settings)
         part = shortened(step.pack, _FIRST_SHARE)
         _tried(flight, step, part, None)  # from here on AdamW's state is there
-        memory.give_back()
         known = _tried(flight, step, part, None)
         held, room = memory.held(flight.device), memory.room(flight.device)
         known = _climb(flight, step, known)
@@ -86,7 +88,7 @@ def prove(flight: Flight, train: Rows, valid: Rows | None, emit: Emit) -> None:
                 needed = max(needed, memory.peak(flight.device))
     emit({
         "type": "preflight", "tokens": step.tokens, "needed_bytes": needed,
-        "available_bytes": None if room is None else held + room,
+        "available_bytes": None if room is None else held + room.now,
     })  # fmt: skip
 
 
@@ -132,31 +134,29 @@ def _climb(flight: Flight, trial: Trial, known: Taken) -> Taken:
     """Make the whole pass; parts of it first, each twice the one before, until the whole is sure to fit."""
     share = _FIRST_SHARE
     while share < 1 and not _fits(flight, trial, trial.pack, known):
-        memory.give_back()
         known = _tried(flight, trial, shortened(trial.pack, share), known)
         share *= 2
     return _tried(flight, trial, trial.pack, known)
 
 
 def _tried(flight: Flight, trial: Trial, pack: Pack, known: Taken | None) -> Taken:
-    """Make the trial's pass with this pack.
-
-    Raises Failure `out_of_memory` when it will not fit by what is known, or did not fit.
-    """
-    held, room, cause = memory.held(flight.device), memory.room(flight.device), None
-    if known is None or _fits(flight, trial, pack, known):
-        try:
-            return _taken(flight, trial, pack)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            cause = error
-    raise shortage.of_pass(trial, known, held=held, room=room, settings=flight.settings, state=flight.state) from cause
+    """Make the trial's pass with this pack. Raises Failure when it will not fit by what is known, or did not fit."""
+    memory.give_back()
+    held, room = memory.held(flight.device), memory.room(flight.device)
+    if known is not None and room is not None and trial.expected(pack, known) > room.now:
+        raise shortage.of_pass(trial, known, held=held, room=room, settings=flight.settings, state=flight.state)
+    try:
+        return _taken(flight, trial, pack)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        held, room = memory.held(flight.device), memory.room(flight.device)
+        raise shortage.of_surprise(trial, held=held, room=room) from error
 
 
 def _fits(flight: Flight, trial: Trial, pack: Pack, known: Taken) -> bool:
     room = memory.room(flight.device)
-    return room is None or trial.expected(pack, known) <= room
+    return room is None or trial.expected(pack, known) <= room.now
 
 
 def _taken(flight: Flight, trial: Trial, pack: Pack) -> Taken:

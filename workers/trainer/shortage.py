@@ -1,4 +1,7 @@
-"""What is told of a job that does not fit: what it needs, what there is, and which knobs help by how much."""
+"""What is told of a job that does not fit: what it needs, what there is, and which knobs help by how much.
+
+What would fit if others held no memory is `memory_taken`: that is not the job's fault, and another try may fit.
+"""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +12,7 @@ import numpy as np
 from app.core.hyperparameters import LIMITS
 from workers.trainer.batches import Pack, Rows
 from workers.trainer.failures import Failure
+from workers.trainer.memory import Room
 from workers.trainer.spec import Base, Hyperparameters
 
 _PARAM = "hyperparameters"
@@ -57,35 +61,39 @@ class Trial:
         return together if together <= self.budget else max(self.budget, int(lengths[-1]))
 
 
-def of_weights(base: Base, parameters: int, *, needed: int, available: int, full: bool) -> Failure:
+def of_weights(base: Base, parameters: int, *, needed: int, room: Room, full: bool) -> Failure:
     """The failure of a model that is too large before any row is looked at."""
     what = "its weights, their gradients and AdamW's state" if full else "its weights"
     helps = ['training_type "lora", which holds no gradients and state of the base'] if full else []
-    return _failure(f"{base.name} has {parameters:,} parameters: {what} need", needed, available, "", helps)
+    return _failure(f"{base.name} has {parameters:,} parameters: {what} need", needed, 0, room, "", helps)
 
 
-def of_state(*, state: int, held: int, room: int, settings: Hyperparameters) -> Failure:
+def of_state(*, state: int, held: int, room: Room, settings: Hyperparameters) -> Failure:
     """The failure of a model that is there, and leaves too little for gradients and AdamW's state."""
     what = "the weights, gradients and AdamW's state need"
-    return _failure(what, held + state, held + room, "", list(_smaller_state(settings, state, state - room)))
+    helps = list(_smaller_state(settings, state, state - room.ever))
+    return _failure(what, held + state, held, room, "", helps)
 
 
-def of_pass(
-    trial: Trial, known: Taken | None, *, held: int, room: int | None, settings: Hyperparameters, state: int
-) -> Failure:
-    """The failure of a pass that does not fit, by what a part of it took."""
-    needed = trial.expected(trial.pack, known) if known is not None else 0.0
-    if known is None or room is None or needed <= room:
-        there = "there is" if room is None else f"the {_gb(held + room)} that there are"
-        what = f"{trial.what} needs more memory than {there}"
-        return Failure("out_of_memory", f"The job does not fit: {what}. {_advice([])}", param=_PARAM)
+def of_pass(trial: Trial, known: Taken, *, held: int, room: Room, settings: Hyperparameters, state: int) -> Failure:
+    """The failure of a pass that will not fit, by what a part of it took."""
+    needed = trial.expected(trial.pack, known)
     measured = (
         f" {_gb(held)} are held before it, and {known.tokens:,} of its {trial.tokens:,} tokens were measured to take "
         f"{_gb(known.bytes)} more."
     )
-    fitting = int(_SPARE * known.tokens * (room - trial.gradients) / max(1, known.bytes))
-    helps = [*_smaller_pack(trial, fitting, settings), *_smaller_state(settings, state, int(needed - room))]
-    return _failure(f"{trial.what} needs about", held + needed, held + room, measured, helps)
+    fitting = int(_SPARE * known.tokens * (room.ever - trial.gradients) / max(1, known.bytes))
+    helps = [*_smaller_pack(trial, fitting, settings), *_smaller_state(settings, state, int(needed - room.ever))]
+    return _failure(f"{trial.what} needs about", held + needed, held, room, measured, helps)
+
+
+def of_surprise(trial: Trial, *, held: int, room: Room | None) -> Failure:
+    """The failure of a pass that did not fit, whatever was expected; `held` and `room` are those behind it."""
+    there = "there is" if room is None else f"the {_gb(held + room.now)} that there are"
+    what = f"{trial.what} needs more memory than {there}"
+    if room is not None and held + room.now < _SPARE * (held + room.ever):
+        return _too_little_left(f"{what}; others leave no more of the {_gb(held + room.ever)} that it may have")
+    return Failure("out_of_memory", f"The job does not fit: {what}. {_advice([])}", param=_PARAM)
 
 
 def _smaller_pack(trial: Trial, fitting: int, settings: Hyperparameters) -> Iterator[str]:
@@ -112,12 +120,20 @@ def _smaller_state(settings: Hyperparameters, state: int, missing: int) -> Itera
         yield f"lora_rank {rank} instead of {settings.lora_rank}"
 
 
-def _failure(what: str, needed: float, available: float, measured: str, helps: Sequence[str]) -> Failure:
+def _failure(what: str, needed: float, held: int, room: Room, measured: str, helps: Sequence[str]) -> Failure:
+    available = held + room.ever
+    if needed <= available:
+        left = f"others leave {_gb(held + room.now)} of the {_gb(available)} that it may have"
+        return _too_little_left(f"{what} {_gb(needed)}, and {left}")
     message = (
         f"The job does not fit into this trainer's memory: {what} {_gb(needed)}, and there are {_gb(available)}, "
         f"{_gb(needed - available)} too little.{measured} {_advice(helps)}"
     )
     return Failure("out_of_memory", message, param=_PARAM)
+
+
+def _too_little_left(what: str) -> Failure:
+    return Failure("memory_taken", f"Too little memory is left to this trainer for now: {what}. Another try may fit.")
 
 
 def _advice(helps: Sequence[str]) -> str:

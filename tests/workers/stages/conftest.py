@@ -28,7 +28,7 @@ def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "".join(
             f'[[model]]\nname = "{name}"\nsource = "./{name}"\ncontext_length = {context_length}\n'
             "learning_rate = { lora = 0.01, full = 0.01 }\n"
-            for name, context_length in (("tiny", 64), ("wide", 2048))
+            for name, context_length in (("tiny", 64), ("wide", 2048), ("huge", 64))
         )
     )
     with settings(
