@@ -68,7 +68,7 @@ def test_pages_join_to_the_list_in_the_order_that_was_asked_for(account, order, 
 
 
 def test_a_page_goes_on_behind_what_was_deleted_meanwhile(app):
-    other = Account(person(app, "carl"))
+    other = Account(person(app, "gina"))
     for name in ("a", "b", "c"):
         other.begin(name)
     first = other.get("datasets", pageSize=2).json

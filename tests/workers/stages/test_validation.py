@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,16 @@ def is_read(job: Job) -> bool:
     return any(path.stat().st_size > (LONG_FILE_MB - 1) * 1_000_000 for path in found)
 
 
+@pytest.fixture
+def short_turns() -> Iterator[None]:
+    """Threads that take turns more often: the one that checks lines lets go of the interpreter only when it must."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("short_turns")
 @pytest.mark.parametrize(("order", "left_as"), [(terminate, "validating_files"), (cancel, "cancelled")])
 def test_an_order_to_stop_is_obeyed_inside_a_long_file(key_id, order: Callable[[Job], None], left_as):
     job = long_job(key_id)
