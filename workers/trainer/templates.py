@@ -193,6 +193,8 @@ def _end_of_turn(tokenizer: Any, source: str, own: OwnTemplate | None = None) ->
     bare = Template(tokenizer, source, own=own)
     try:
         text, _ = bare._rendered(_PROBE, None, prompt=False)
+        if "Four." not in text:
+            raise Refused("what it renders does not hold what the assistant said")
         rest = text[text.index("Four.") + len("Four.") :].lstrip()
         special = sorted((token for token in tokenizer.get_added_vocab() if rest.startswith(token)), key=len)
         ended = Template(tokenizer, source, special[-1] if special else "", own)
@@ -205,7 +207,8 @@ def _end_of_turn(tokenizer: Any, source: str, own: OwnTemplate | None = None) ->
         "Four." in read[0] and "Still" not in read[0] and "Still 4." in turn for turn in read[1:]
     ):
         noun = "it" if own else "its chat template"
-        raise refused(f"{noun} has no generation marks, and its assistant turns cannot be found")
+        wrap = ": wrap each, with the token that ends it, in {% generation %} … {% endgeneration %}" if own else ""
+        raise refused(f"the assistant's turns cannot be found in what {noun} renders{wrap}")
     return ended.end
 
 
