@@ -30,11 +30,12 @@ class Dialect:
 class BodyParser(FlaskParser):
     """Reads arguments for a schema, and words what is wrong with them for the caller."""
 
+    OF_ANY_TYPE = False
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": None}
 
     def load_json(self, req: Request, schema: Schema) -> dict[str, Any]:
-        g.body = bodies.read_json(req)
+        g.body = bodies.read_json(req, of_any_type=self.OF_ANY_TYPE)
         body: dict[str, Any] = g.body
         return body
 

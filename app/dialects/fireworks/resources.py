@@ -8,14 +8,22 @@ from flask import g
 from marshmallow import Schema, ValidationError, fields
 
 from app.core.errors import Unknown
-from app.dialects.base import Blueprint, caller
+from app.dialects.base import Blueprint, BodyParser, caller
 from app.dialects.fireworks.errors import NAMES
 
 MOST_NAMED = 20
 
 
+class AnyTypeParser(BodyParser):
+    """Takes JSON under any content type: a gateway's upload sends it as `text/plain`."""
+
+    OF_ANY_TYPE = True
+
+
 class AccountBlueprint(Blueprint):
     """Routes of an account that only its own keys may call; views are not told which account it is."""
+
+    ARGUMENTS_PARSER = AnyTypeParser()
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(f"fireworks_{name}", __name__, url_prefix="/v1/accounts/<account_id>", description=description)
