@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import IO
 
 from app import blobs
-from app.actions.incoming import MEGABYTE, Incoming, kept, receive
+from app.actions.incoming import MEGABYTE, Incoming, RowCount, kept, receive
 from app.actions.pages import Page, cut
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
 from app.core.errors import Invalid, TooLarge, Unavailable
 from app.core.job import File
-from app.store import files
+from app.store import datasets, files
 from app.store.db import Connection, Row, autocommit, transaction
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
@@ -33,6 +33,7 @@ def incoming(caller: Caller) -> Iterator[Incoming]:
     """
     caller.must("write")
     with receive(_path(names.file_id()), limit=settings().max_file_mb * MEGABYTE, too_large=too_large) as received:
+        received.rows = RowCount()
         yield received
 
 
@@ -52,7 +53,7 @@ def create(caller: Caller, received: Incoming, *, filename: str, purpose: str, l
 def insert(
     conn: Connection[Row], project_id: str, received: Incoming, *, filename: str, purpose: str, lifetime: int | None
 ) -> File:
-    """Make what was received known as a file."""
+    """Make what was received known as a file, a training file with the number of its rows where they were counted."""
     file = File(
         id=received.path.removeprefix(_path("")),
         project_id=project_id,
@@ -63,7 +64,10 @@ def insert(
         path=received.path,
         created_at=datetime.now(UTC),
     )
-    return files.insert(conn, file, lifetime=lifetime)
+    made = files.insert(conn, file, lifetime=lifetime)
+    if purpose == "fine-tune" and received.rows is not None:
+        datasets.counted(conn, made.id, examples=received.rows.total)
+    return made
 
 
 def _path(file_id: str) -> str:

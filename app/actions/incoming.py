@@ -7,27 +7,23 @@ from app import blobs
 from app.core.errors import JobServiceError, Unavailable
 
 MEGABYTE = 1 << 20
+_END, _TEXT, _BLANKS = b"\n", b"x", b" \t\r\v\f"
+_MARKS = bytes.maketrans(bytes(range(256)), _TEXT * 10 + _END + _TEXT * 245)
+"""Of all bytes only the ends of lines stay what they are."""
 
 
 class RowCount:
     """How many rows bytes have that come in chunks: lines with more than white space."""
 
     def __init__(self) -> None:
-        self._ended = 0
-        self._is_open = False
-
-    @property
-    def total(self) -> int:
-        """Rows so far, an unfinished one included."""
-        return self._ended + self._is_open
+        self.total = 0
+        self._last = _END
 
     def add(self, chunk: bytes) -> None:
-        """Count on."""
-        first, *lines = chunk.split(b"\n")
-        self._is_open |= bool(first.strip())
-        for line in lines:
-            self._ended += self._is_open
-            self._is_open = bool(line.strip())
+        """Count on; a row counts as soon as it begins."""
+        marks = self._last + chunk.translate(_MARKS, _BLANKS)
+        self.total += marks.count(_END + _TEXT)
+        self._last = marks[-1:]
 
 
 class Incoming:

@@ -23,7 +23,7 @@ def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseMod
     Raises Invalid for a model or file that cannot be used, Unfit for what a tuned model cannot honour.
     """
     if found := chat_templates.problem(new.chat_template):
-        raise Invalid(f"Invalid value for 'chat_template': {found}", param="chat_template")
+        raise Invalid(f"The chat template cannot be taken: {found}", param="chat_template")
     base, tuned = tunable(conn, caller, new.model)
     _refuse_unusable_file(conn, caller, new.training_file, "training_file")
     if new.validation_file is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app import blobs
 from app.actions import files
-from app.actions.incoming import MEGABYTE, Incoming, kept, receive
+from app.actions.incoming import MEGABYTE, Incoming, RowCount, kept, receive
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
@@ -116,6 +116,7 @@ def complete(caller: Caller, upload_id: str, *, part_ids: Sequence[str], md5: st
 def _joined(upload: Upload, parts: Sequence[Part], md5: str | None) -> Finished:
     file_id = names.file_id()
     with receive(f"files/{file_id}", limit=upload.bytes, too_large=_part_too_large) as joined:
+        joined.rows = RowCount()
         found = _join(parts, joined)
         _refuse_other_md5(md5, found)
         with kept(joined), transaction() as conn:

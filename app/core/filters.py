@@ -87,7 +87,7 @@ def renamed(
     """The tree with its fields under other names.
 
     Of values of the fields `paths` it has the part behind the last slash, of those of `words` what the word means.
-    Raises Invalid for a field that `names` does not know.
+    Raises Invalid for a field that `names` does not know, and for a value that is no word where there are words.
     """
     if isinstance(term, Comparison):
         if term.field not in names:
@@ -95,12 +95,22 @@ def renamed(
             raise Invalid(f"Filters know no field '{term.field[:64]}' here: there are {known}.", param="filter")
         field = names[term.field]
         value = term.value.rpartition("/")[2] if field in paths else term.value
-        return replace(term, field=field, value=words.get(field, {}).get(value, value))
+        return replace(term, field=field, value=_meant(term, words[field]) if field in words else value)
     if isinstance(term, Not):
         return Not(renamed(term.term, names, paths=paths, words=words))
     if isinstance(term, And | Or):
         return type(term)(tuple(renamed(each, names, paths=paths, words=words) for each in term.terms))
     return term
+
+
+def _meant(term: Comparison, words: Mapping[str, str]) -> str:
+    """What the value of a field of words means. Raises Invalid for another value, and for an order among them."""
+    if term.operator == ":" and term.value == "*":
+        return term.value
+    if term.operator not in ("=", "!=") or term.value not in words:
+        known = f"is compared by = and !=, with one of {', '.join(words)}"
+        raise Invalid(f"'{term.written}' {known}, and not by {term.operator} '{term.value[:64]}'.", param="filter")
+    return words[term.value]
 
 
 class _Reader:

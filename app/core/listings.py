@@ -23,7 +23,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Listing:
-    """A page that is wished for: at most `limit` items behind the one with the values `after` of the order's fields."""
+    """A page that is wished for: at most `limit` items behind the one with the values `after` of the order's fields.
+
+    The last field of the order tells every item from the others.
+    """
 
     where: Term | None
     order: tuple[Order, ...]

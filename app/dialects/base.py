@@ -30,14 +30,12 @@ class Dialect:
 class BodyParser(FlaskParser):
     """Reads arguments for a schema, and words what is wrong with them for the caller."""
 
-    any_type = False
-    """Whether a body is read as JSON whatever its content type says."""
-
+    OF_ANY_TYPE = False
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": None}
 
     def load_json(self, req: Request, schema: Schema) -> dict[str, Any]:
-        g.body = bodies.read_json(req, any_type=self.any_type)
+        g.body = bodies.read_json(req, of_any_type=self.OF_ANY_TYPE)
         body: dict[str, Any] = g.body
         return body
 

@@ -14,13 +14,12 @@ MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
 
 
-def read_json(request: Request, *, any_type: bool) -> dict[str, Any]:
-    """The body, a JSON object.
+def read_json(request: Request, *, of_any_type: bool) -> dict[str, Any]:
+    """The body, a JSON object; its content type has to say so, or may be any.
 
-    Raises TooLarge, and Invalid for what is no JSON, for values that cannot be kept, and for another content type
-    unless it may be of `any_type`.
+    Raises TooLarge, and Invalid for another content type, for what is no JSON, and for values that cannot be kept.
     """
-    if not (any_type or request.is_json):
+    if not (of_any_type or request.is_json):
         raise Invalid("The body must be JSON, sent with the header 'Content-Type: application/json'.")
     try:
         body = json.loads(_read(request))

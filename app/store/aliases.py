@@ -9,7 +9,8 @@ GONE = """
            when 'dataset' then exists (select from files f where f.id = a.target
                 and (f.deleted_at is not null or f.expires_at <= clock_timestamp()))
            when 'model' then exists (select from models m where m.job_id = a.target and m.deleted_at is not null)
-                or exists (select from jobs j where j.id = a.target and j.status in ('failed', 'cancelled'))
+                or exists (select from jobs j where j.id = a.target
+                and (j.status in ('failed', 'cancelled') or j.desired = 'cancel'))
            else false end
 """
 

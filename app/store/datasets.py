@@ -104,9 +104,14 @@ def announce(conn: Connection[Row], dataset_id: str, *, upload_id: str, shards: 
 
 
 def counted(conn: Connection[Row], dataset_id: str, *, examples: int) -> None:
-    """Note how many rows the file has that the same transaction made known."""
+    """Note how many rows the file has that the same transaction made known, at whichever door it came in."""
     conn.execute(
-        "update datasets set example_count = %s, updated_at = clock_timestamp() where id = %s", (examples, dataset_id)
+        """
+        insert into datasets (id, project_id, display_name, example_count, created_at, updated_at)
+        select id, project_id, filename, %(examples)s, created_at, created_at from files where id = %(id)s
+        on conflict (id) do update set example_count = excluded.example_count, updated_at = clock_timestamp()
+        """,
+        {"id": dataset_id, "examples": examples},
     )
 
 

@@ -87,12 +87,13 @@ def with_idempotency_key(conn: Connection[Row], project_id: str, idem_key: str) 
 
 
 def made_lately(conn: Connection[Row], key_id: str, idem_hash: str) -> Job | None:
-    """The newest job that the same key made from the same body within ten minutes."""
+    """The newest job that the same key made from the same body within ten minutes, unless it was deleted since."""
     return maybe(
         conn,
         f"""
         select {COLUMNS} from jobs
          where key_id = %(key)s and idem_hash = %(hash)s and created_at > clock_timestamp() - interval '10 minutes'
+           and deleted_at is null
          order by created_at desc limit 1
         """,
         {"key": key_id, "hash": idem_hash},

@@ -30,10 +30,15 @@ def page(
     assert row is not None
     behind = "true" if listing.after is None else _behind(listing.order, listing.after, fields, values)
     order = ", ".join(f"{_column(each.field, fields)} {_direction(each)}" for each in listing.order)
-    found = rows.many(
+    key = listing.order[-1].field
+    found = rows.many(  # only what is on the page is read whole: all else has its keys put in order
         conn,
         kind,
-        f"select * from ({source}) listed where ({condition}) and ({behind}) order by {order} limit %(limit)s",
+        f"""
+        select * from ({source}) listed where {key} = any (array(
+               select {key} from ({source}) listed where ({condition}) and ({behind}) order by {order} limit %(limit)s))
+         order by {order}
+        """,
         {**values, "limit": listing.limit + 1},
     )
     return Listed(found[: listing.limit], has_more=len(found) > listing.limit, total=row["n"])

@@ -46,7 +46,7 @@ def test_a_job_without_one_has_no_template_in_its_spec(ann, caller):
 
 @pytest.mark.parametrize("template", ["", " \n", "a" * (chat_templates.LARGEST_BYTES + 1)])
 def test_a_template_that_is_blank_or_too_large_is_refused(ann, caller, template):
-    with pytest.raises(Invalid, match="Invalid value for 'chat_template'") as refused:
+    with pytest.raises(Invalid, match="The chat template cannot be taken") as refused:
         created(caller, asked(ann, chat_template=template))
     assert refused.value.param == "chat_template"
 

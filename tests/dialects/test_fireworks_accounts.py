@@ -122,7 +122,7 @@ def test_each_dialect_is_described_with_its_own_envelope(ann):
 def test_resources_are_named_whole_or_by_their_ids_alone(app, ann):
     with app.test_request_context():
         g.caller = Caller("key_a", "ann", "ann-org", frozenset())
-        assert resources.id_of("datasets", "d") == resources.id_of("datasets", "accounts/ann/datasets/d") == "d"
+        assert [resources.id_of("datasets", name, param="d") for name in ("d", "accounts/ann/datasets/d")] == ["d", "d"]
         for name in ("accounts/bob/datasets/d", "accounts/ann/models/d", "datasets/d"):
             with pytest.raises(Unknown, match=r"is not in accounts/ann/datasets\."):
-                resources.id_of("datasets", name)
+                resources.id_of("datasets", name, param="d")

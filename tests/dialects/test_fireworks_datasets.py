@@ -48,6 +48,11 @@ def test_what_nothing_here_uses_is_kept_out_and_named(account):
     assert "exampleCount" not in made
 
 
+def test_null_means_unset(account):
+    assert account.begin("d", displayName=None, format=None) == "d"
+    assert account.patch("datasets/d", {"displayName": None}).status_code == 200
+
+
 def test_an_id_has_letters_digits_hyphens_and_underscores(account):
     for name in ("a", "dataset_id", "datasetId", "A-1", "9e107d9d-372b-4bb6-826d-81d3542a419d", "x" * 63):
         assert account.create(name).status_code == 200, name
@@ -151,7 +156,8 @@ def test_a_training_file_of_the_other_door_is_a_dataset_under_its_own_id(account
     account.who.file(b"x", name="notes.txt", purpose="user_data")
     [listed] = account.get(DATASETS).json["datasets"]
     assert (listed["name"], listed["displayName"]) == (f"accounts/ann/datasets/{file}", "train.jsonl")
-    assert listed["state"] == "READY"
+    assert (listed["state"], listed["exampleCount"]) == ("READY", "10")
+    assert listed["createTime"] == listed["updateTime"]
     assert account.patch(f"datasets/{file}", {"displayName": "Mine"}).json["displayName"] == "Mine"
     assert account.get(f"datasets/{file}").json["createTime"] == listed["createTime"]
     assert account.delete(f"datasets/{file}").json == {}

@@ -87,6 +87,16 @@ def test_a_repeated_create_of_a_client_that_heard_nothing_makes_one_job(account)
     assert listed(account) == ["j"]
 
 
+def test_a_repeated_create_finds_no_job_that_was_deleted_since(account):
+    account.ready("d")
+    body = {"dataset": "d", "baseModel": "tiny/base"}
+    url = account.url(f"{SFT}?supervisedFineTuningJobId=j")
+    first = row(account, account.who.post(url, body).json["name"].rsplit("/", 1)[-1])
+    account.delete(f"{SFT}/j")
+    assert account.who.post(url, body, **{"x-stainless-retry-count": "1"}).status_code == 200
+    assert row(account, "j").id != first.id
+
+
 def test_jobs_are_the_same_ones_at_every_door(account):
     supervised, preferences = trained(account, "s"), trained(account, "p", collection=DPO)
     theirs = account.who.job(suffix="tickets")
@@ -155,6 +165,22 @@ def test_why_a_job_failed_is_its_status(account):
     assert shown["status"] == {"code": "RESOURCE_EXHAUSTED", "message": "It does not fit. Not used here: isTurbo."}
 
 
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("invalid_training_file", "INVALID_ARGUMENT"),
+        ("chat_template_invalid", "INVALID_ARGUMENT"),
+        ("chat_template_unsupported", "FAILED_PRECONDITION"),
+        ("start_unusable", "FAILED_PRECONDITION"),
+        ("loss_not_finite", "INTERNAL"),
+    ],
+)
+def test_what_its_maker_can_mend_fails_no_job_as_an_error_of_the_server(account, code, shown):
+    trained(account, "j")
+    finished(claimed(row(account, "j")), Outcome.FAILED, error={"code": code, "message": "No.", "param": None})
+    assert account.get(f"{SFT}/j").json["status"] == {"code": shown, "message": "No."}
+
+
 def test_a_deleted_job_is_cancelled_and_gone_here_and_stays_where_nothing_is_deleted(account):
     trained(account, "j")
     job = running(row(account, "j"))
@@ -165,8 +191,10 @@ def test_a_deleted_job_is_cancelled_and_gone_here_and_stays_where_nothing_is_del
         refused(account.delete(f"{SFT}/{gone}"), 404, 5)
     assert listed(account) == []
     assert account.who.get(f"{JOBS}/{job.id}").json["status"] == "cancelled"
-    finished(job, Outcome.STOPPED)
     assert trained(account, "j")["state"] == "JOB_STATE_VALIDATING"
+    finished(job, Outcome.STOPPED)
+    assert account.get("models/j").status_code == 404
+    assert listed(account) == ["j"]
 
 
 def test_the_model_of_a_deleted_job_stays_under_its_id(account):
@@ -192,6 +220,8 @@ def test_a_key_that_only_reads_creates_ends_and_deletes_nothing(app, account):
     [
         ("state = JOB_STATE_VALIDATING", ["a", "b"]),
         ("state = JOB_STATE_RUNNING", []),
+        ("state = JOB_STATE_EXPIRED", []),
+        ("state:* state != JOB_STATE_RUNNING", ["a", "b"]),
         ('displayName = "First"', ["a"]),
         ('outputModel = "accounts/ann/models/m"', ["b"]),
         ("baseModel = base AND NOT displayName:first", ["b"]),
@@ -207,6 +237,11 @@ def test_jobs_are_found_by_their_fields(account, wanted, found):
     trained(account, "a", displayName="First")
     trained(account, "b", dataset="other", evaluationDataset="d", outputModel="m")
     assert listed(account, filter=wanted) == found
+
+
+@pytest.mark.parametrize("wanted", ["state = RUNNING", "state = running", "state:JOB", "state > JOB_STATE_RUNNING"])
+def test_a_state_that_is_none_finds_no_job_without_a_word(account, wanted):
+    assert "one of JOB_STATE_VALIDATING, " in refused(account.get(SFT, filter=wanted), 400, 3)
 
 
 def test_jobs_of_preferences_are_found_by_what_their_training_config_holds(account):

@@ -179,6 +179,7 @@ def test_a_filter_finds(account, text, wanted):
         ("displayName.x = 1", "no field"),
         ("createTime > yesterday", "'createTime' is a time"),
         ("createTime:2020", "':' is for texts"),
+        ("state = DONE", "one of UPLOADING, READY"),
         ("size(name)", "functions are not supported"),
         ("name =", "at its end"),
         ("(name = a", "not closed"),

@@ -113,7 +113,9 @@ def test_a_dataset_that_is_not_there_or_has_no_rows_is_refused_under_the_members
     account.begin("empty")
     for member in ("dataset", "evaluationDataset"):
         for name in ("none", "accounts/bob/datasets/d"):
-            refused(train(account, **{member: name}), 404, 5)
+            answer = train(account, **{member: name})
+            refused(answer, 404, 5)
+            assert answer.json["details"] == [{"field": member}]
         answer = train(account, **{member: "empty"})
         assert "no rows yet" in refused(answer, 400, 9)
         assert answer.json["details"] == [{"field": member}]
@@ -151,10 +153,12 @@ def test_a_base_model_beside_a_tuned_one_has_to_be_its_own(account):
 def test_what_a_tuned_model_cannot_honour_is_refused_under_the_members_name(account):
     model = tuned(account.who)
     answer = train(account, warmStartFrom=model.job_id, loraRank=64)
-    assert "leave it out" in refused(answer, 400, 3)
+    assert refused(answer, 400, 3).startswith("Invalid value for 'loraRank': ")
     assert answer.json["details"] == [{"field": "loraRank"}]
     for name in ("none", "tiny/base", "accounts/bob/models/x"):
-        assert train(account, baseModel=None, warmStartFrom=name).status_code in (400, 404), name
+        answer = train(account, collection=DPO, trainingConfig={"baseModel": "", "warmStartFrom": name})
+        assert answer.status_code in (400, 404), name
+        assert answer.json["details"] == [{"field": "trainingConfig.warmStartFrom"}]
 
 
 def test_what_nothing_here_uses_is_named_in_the_status_and_in_an_event(account):
@@ -172,6 +176,23 @@ def test_what_nothing_here_uses_is_named_in_the_status_and_in_an_event(account):
     with transaction() as conn:
         [event] = [event for event in events.page(conn, job.id, after=None, limit=9) if event.level == "warn"]
     assert event.message == told
+
+
+def test_of_very_many_unknown_members_the_first_are_named(account):
+    told = trained(account, **{f"x{number:04}": 1 for number in range(900)})["status"]["message"]
+    assert told == f"Not used here: {', '.join(f'x{number:04}' for number in range(20))}, …."
+
+
+def test_headers_of_a_gateway_are_read_at_this_door_too(account):
+    account.ready("d")
+    body, url = {"dataset": "d", "baseModel": "tiny/base"}, account.url(SFT)
+    made = account.who.post(url, body, **{"x-portkey-metadata": '{"team": "support"}', "x-portkey-trace-id": "run-7"})
+    assert row(account, made.json).metadata == {"team": "support", "x-portkey-trace-id": "run-7"}
+    for headers in ({"x-portkey-virtual-key": "vk"}, {"x-portkey-metadata": "team"}):
+        answer = account.who.post(url, body, **headers)
+        refused(answer, 400, 3)
+        assert answer.json["details"] == [{"field": next(iter(headers))}]
+    assert account.get(SFT).json["totalSize"] == 1
 
 
 @pytest.mark.parametrize("collection", [SFT, DPO])
@@ -198,7 +219,7 @@ def test_a_template_of_ones_own_is_the_jobs_and_a_blank_one_is_refused_by_its_na
     assert row(account, made).spec["chat_template"] == "{{ messages }}"
     assert (made["trainingConfig"] if nested else made)["jinjaTemplate"] == "{{ messages }}"
     answer = train(account, "k", collection=collection, **asked("  "))
-    assert "it is blank" in refused(answer, 400, 3)
+    assert refused(answer, 400, 3).startswith("The chat template cannot be taken: it is blank")
     assert answer.json["details"] == [{"field": "trainingConfig.jinjaTemplate" if nested else "jinjaTemplate"}]
 
 

@@ -72,6 +72,7 @@ def test_parts_that_came_in_any_order_make_the_file_in_the_order_of_the_completi
     assert ann.get(f"/v1/files/{file['id']}").json == file
     assert ann.get(f"/v1/files/{file['id']}/content").data == CONTENT
     assert ann.create(training_file=file["id"]).status_code == 200
+    assert ann.get(f"/v1/accounts/ann/datasets/{file['id']}").json["exampleCount"] == "30"
 
 
 def test_a_part_that_came_twice_may_be_left_out(ann, upload):

@@ -33,7 +33,11 @@ BAD = {
     "an error of its own": ("{{ raise_exception('never') }}", "plain conversation .never."),
     "an endless error": ("{{ raise_exception('no\\x00' * 1000000) }}", "conversation .no no .{,400}$"),
     "half a character": ("{{ '\\ud800' }}", "half a surrogate pair"),
-    "no conversation": ("always the same", "assistant turns cannot be found|plain conversation"),
+    "no conversation": ("always the same", "does not hold what the assistant said"),
+    "turns without an end": (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+        "turns cannot be found in what it renders: wrap each, .* {% endgeneration %}",
+    ),
 }  # fmt: skip
 
 
@@ -67,7 +71,7 @@ def small_heap():
 @pytest.mark.parametrize(("source", "told"), BAD.values(), ids=BAD)
 def test_a_bad_template_is_refused_and_leaves_no_limit_behind(base, tmp_path, source, told):
     before = state()
-    rest = "" if source == "always the same" else TEMPLATE
+    rest = "" if told in (BAD["no conversation"][1], BAD["turns without an end"][1]) else TEMPLATE
     with pytest.raises(Failure, match=told) as refused:
         templates.load(base, own(source + rest, tmp_path))
     assert (refused.value.code, refused.value.param) == ("chat_template_invalid", "chat_template")

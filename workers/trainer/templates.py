@@ -198,6 +198,8 @@ def _ended(bare: Template) -> Template:
     refused = confinement.invalid if bare.own else unsupported
     try:
         text, _ = bare._rendered(_PROBE, None, prompt=False)
+        if "Four." not in text:
+            raise Refused("what it renders does not hold what the assistant said")
         rest = text[text.index("Four.") + len("Four.") :].lstrip()
         special = sorted((token for token in bare.tokenizer.get_added_vocab() if rest.startswith(token)), key=len)
         ended = replace(bare, end=special[-1] if special else "")
@@ -210,7 +212,8 @@ def _ended(bare: Template) -> Template:
         "Four." in read[0] and "Still" not in read[0] and "Still 4." in turn for turn in read[1:]
     ):
         noun = "it" if bare.own else "its chat template"
-        raise refused(f"{noun} has no generation marks, and its assistant turns cannot be found")
+        wrap = ": wrap each, with the token that ends it, in {% generation %} … {% endgeneration %}" if bare.own else ""
+        raise refused(f"the assistant's turns cannot be found in what {noun} renders{wrap}")
     return ended
 
 

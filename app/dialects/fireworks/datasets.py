@@ -9,10 +9,12 @@ from app.actions import datasets
 from app.core.resources import DATASET_FIELDS, Dataset
 from app.dialects.base import caller
 from app.dialects.fireworks import paging, resources
+from app.dialects.fireworks.job_fields import Given
 from app.dialects.fireworks.resources import AccountBlueprint, Int64, Resource, StatusMembers, Time
 
 blueprint = AccountBlueprint("datasets", "Training data under ids of your choice")
 
+STATES = ("UPLOADING", "READY")
 FORMATS = ("FORMAT_UNSPECIFIED", *datasets.FORMATS)
 DATASETS = paging.Collection(
     key="datasets",
@@ -26,6 +28,7 @@ DATASETS = paging.Collection(
         "state": "state",
         "format": "format",
     },
+    words={"state": {name: name for name in (*STATES, "STATE_UNSPECIFIED")}},
 )
 USED = {"displayName", "format", "userUploaded"}
 MAX_DISPLAY_NAME = 256
@@ -39,18 +42,15 @@ class DatasetSchema(Resource):
     create_time = Time()
     update_time = Time()
     created_by = fields.String(metadata={"description": "The key that made it"})
-    state = fields.String(validate=validate.OneOf(("UPLOADING", "READY")))
+    state = fields.String(validate=validate.OneOf(STATES))
     status = fields.Nested(StatusMembers)
     example_count = Int64(metadata={"type": "string"})
     format = fields.String()
     user_uploaded = fields.Dict()
 
 
-class GivenDatasetSchema(Resource):
+class GivenDatasetSchema(Given):
     """What may be said of a dataset; what nothing here uses is named in its status."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     display_name = fields.String(load_default="", validate=validate.Length(max=MAX_DISPLAY_NAME))
     format = fields.String(load_default="", validate=validate.OneOf(("", *FORMATS), error="must be one of {choices}."))

@@ -13,8 +13,21 @@ from app.dialects.fireworks import base_models, job_states, paging, resources
 from app.dialects.fireworks.resources import Int64, Resource, StatusMembers, Time
 
 BILLION = 10**9
-CODES = {"file_not_found": 5, "model_not_found": 5, "model_not_available": 9, "out_of_memory": 8, "worker_lost": 14}
-"""Of the errors of jobs, those that are neither of the data nor of this server; numbers as in `errors.NAMES`."""
+CODES = {
+    "chat_template_invalid": 3,
+    "chat_template_unsupported": 9,
+    "file_not_found": 5,
+    "lora_targets_unknown": 3,
+    "model_not_available": 9,
+    "model_not_found": 5,
+    "out_of_memory": 8,
+    "row_unsupported": 3,
+    "start_of_another_base": 9,
+    "start_unusable": 9,
+    "storage_full": 8,
+    "worker_lost": 14,
+}
+"""Of the errors of jobs, those that are neither `invalid_…` nor this server's; numbers as in `errors.NAMES`."""
 INSIDE = {
     "name": "name",
     "displayName": "display_name",

@@ -16,5 +16,17 @@ STATES = {
 DELETING = "JOB_STATE_DELETING"
 """Of a job that a worker still holds when it is deleted."""
 SHOWN: dict[str, str] = {**{str(status): name for status, name in STATES.items()}, STOPPING: "JOB_STATE_CANCELLING"}
-MEANT = {shown: state for state, shown in SHOWN.items()}
+NEVER = (
+    "JOB_STATE_UNSPECIFIED",
+    "JOB_STATE_CREATING",
+    "JOB_STATE_CREATING_INPUT_DATASET",
+    DELETING,
+    "JOB_STATE_DELETING_CLEANING_UP",
+    "JOB_STATE_EARLY_STOPPED",
+    "JOB_STATE_EXPIRED",
+    "JOB_STATE_IDLE",
+    "JOB_STATE_RE_QUEUEING",
+)
+"""Names that clients know, and that no job in a list has here."""
+MEANT = {**{shown: state for state, shown in SHOWN.items()}, **{name: name for name in NEVER}}
 """What the names mean in filters."""

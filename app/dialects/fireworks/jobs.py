@@ -8,8 +8,9 @@ from flask import g, request
 from marshmallow import EXCLUDE, Schema, fields
 
 from app.actions import named_jobs
-from app.core.errors import JobServiceError
+from app.core.errors import JobServiceError, Unfit
 from app.core.resources import STOPPING, NamedJob
+from app.dialects import portkey
 from app.dialects.base import caller
 from app.dialects.fireworks import job_object, job_states, new_job, paging, signed
 from app.dialects.fireworks.resources import AccountBlueprint, Resource
@@ -63,13 +64,14 @@ def made(kind: Kind, given: Mapping[str, Any], chosen: str) -> NamedJob:
     """The job that a request makes. Raises errors in the words of its body."""
     try:
         wanted = kind.wanted(given, g.body)
-        new = wanted.named(chosen)
+        new = portkey.applied(wanted.named(chosen), request, g.body)
         return named_jobs.create(caller(), new, submission(request.headers, _kept(kind, chosen)), start=wanted.start)
     except JobServiceError as error:
         if error.param is None:
             raise
         param = kind.id_query if error.param == "jobId" else new_job.placed(error.param, kind.method)
-        raise type(error)(error.message, param=param, code=error.code) from error
+        message = f"Invalid value for '{param}': {error.message}" if isinstance(error, Unfit) else error.message
+        raise type(error)(message, param=param, code=error.code) from error
 
 
 def _kept(kind: Kind, chosen: str) -> dict[str, Any]:

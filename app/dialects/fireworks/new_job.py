@@ -187,19 +187,19 @@ def _hyperparameters(training: Mapping[str, Any], notes: list[str]) -> dict[str,
 def _wanted(
     given: Mapping[str, Any], training: Mapping[str, Any], method: str, asked: dict[str, Any], notes: list[str]
 ) -> Wanted:
-    start = resources.any_id_of("models", training["warm_start_from"])
-    evaluated = resources.id_of("datasets", given.get("evaluation_dataset", ""))
+    start = resources.any_id_of("models", training["warm_start_from"], param="start")
+    evaluated = resources.id_of("datasets", given.get("evaluation_dataset", ""), param="validation_file")
     wandb = dict(given.get("wandb_config") or {})
     key = wandb.pop("api_key", "")
     if wandb:
         notes.append(WANDB_LATER)
     new = NewJob(
         model="" if start and not training["base_model"] else base_models.named(training["base_model"]),
-        training_file=resources.id_of("datasets", given["dataset"]),
+        training_file=resources.id_of("datasets", given["dataset"], param="training_file"),
         validation_file=evaluated or None,
         method=method,
         hyperparameters=asked,
-        model_name=resources.id_of("models", training["output_model"]) or None,
+        model_name=resources.id_of("models", training["output_model"], param="modelId") or None,
         display_name=given["display_name"],
         chat_template=training["jinja_template"] or None,
         wandb=wandb or None,

@@ -11,17 +11,19 @@ from app.core.errors import Unknown
 from app.dialects.base import Blueprint, BodyParser, caller
 from app.dialects.fireworks.errors import NAMES
 
+MOST_NAMED = 20
 
-class AccountParser(BodyParser):
-    """As Fireworks does it: Portkey's gateway sends its JSON as text."""
 
-    any_type = True
+class AnyTypeParser(BodyParser):
+    """Takes JSON under any content type: a gateway's upload sends it as `text/plain`."""
+
+    OF_ANY_TYPE = True
 
 
 class AccountBlueprint(Blueprint):
     """Routes of an account that only its own keys may call; views are not told which account it is."""
 
-    ARGUMENTS_PARSER = AccountParser()
+    ARGUMENTS_PARSER = AnyTypeParser()
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(f"fireworks_{name}", __name__, url_prefix="/v1/accounts/<account_id>", description=description)
@@ -43,19 +45,19 @@ def name_of(collection: str, resource_id: str) -> str:
     return f"accounts/{caller().project_id}/{collection}/{resource_id}"
 
 
-def id_of(collection: str, name: str) -> str:
+def id_of(collection: str, name: str, *, param: str) -> str:
     """The id in a name, which may be a bare id. Raises Unknown for a name of another account or collection."""
     if "/" not in name:
         return name
     prefix = name_of(collection, "")
     if not name.startswith(prefix):
-        raise Unknown(f"'{name[:200]}' is not in {prefix[:-1]}.")
+        raise Unknown(f"'{name[:200]}' is not in {prefix[:-1]}.", param=param)
     return name.removeprefix(prefix)
 
 
-def any_id_of(collection: str, name: str) -> str:
+def any_id_of(collection: str, name: str, *, param: str) -> str:
     """The id in a full name; any other name, slashes included, as it is. Raises Unknown as `id_of` does."""
-    return id_of(collection, name) if name.startswith("accounts/") else name
+    return id_of(collection, name, param=param) if name.startswith("accounts/") else name
 
 
 def status(code: int = 0, message: str = "") -> dict[str, str]:
@@ -64,8 +66,12 @@ def status(code: int = 0, message: str = "") -> dict[str, str]:
 
 
 def ignored(body: Mapping[str, Any], used: set[str]) -> list[str]:
-    """The members of a body that mean something and that nothing here uses; zero, empty and false mean unset."""
-    return sorted(name[:64] for name, value in body.items() if name not in used and value)
+    """The members of a body that mean something and that nothing here uses; zero, empty and false mean unset.
+
+    Of many the first `MOST_NAMED`, and then a sign that there are more.
+    """
+    found = sorted(name[:64] for name, value in body.items() if name not in used and value)
+    return found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], "…"]
 
 
 def not_used(names: list[str]) -> str:
