@@ -23,7 +23,7 @@ from tests.store.conftest import claimed, finished
 from tests.wire import DOORS
 from tests.wire.door import OWED, Door
 from tests.wire.likeness import unlike
-from tests.workers.test_training import DONE, HYPERPARAMETERS, STARTED, Scripted, step
+from tests.workers.scripted import DONE, HYPERPARAMETERS, STARTED, Scripted, step
 from workers import finalization, training, validation
 from workers.supervision import serve
 

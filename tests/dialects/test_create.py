@@ -17,6 +17,10 @@ def method(**hyperparameters):
     return {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
 
 
+def preferences(**hyperparameters):
+    return {"type": "dpo", "dpo": {"hyperparameters": hyperparameters}}
+
+
 def test_a_job_begins_with_what_was_asked(ann):
     job = ann.job(suffix="Team 1", seed=7, metadata={"a": "b"}, method=method(n_epochs=3, lora_rank=4))
     row = ann.row(job["id"])
@@ -146,146 +150,6 @@ def test_a_file_of_another_purpose_is_refused(ann):
     error = refused(ann, training_file=ann.file(purpose="assistants"))
     assert error["param"] == "training_file"
     assert "assistants" in error["message"]
-
-
-@pytest.mark.parametrize("value", [0, 51, -1, 1.5, "3", True, [1], {}, "AUTO", 10**30])
-def test_epochs_outside_one_to_fifty_are_refused(ann, value):
-    error = refused(ann, method=method(n_epochs=value))
-    assert error["param"].startswith(f"{HYPER}.n_epochs")
-
-
-def test_a_bound_of_a_hyperparameter_is_said_in_the_error(ann):
-    assert "an integer from 1 to 50" in refused(ann, hyperparameters={"n_epochs": 51})["message"]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("batch_size", 257),
-        ("learning_rate_multiplier", 0),
-        ("learning_rate", 2),
-        ("training_type", "qlora"),
-        ("lora_rank", 0),
-        ("lora_dropout", 1),
-        ("lora_target_modules", "all-linear"),
-        ("lora_target_modules", []),
-        ("lora_target_modules", [1]),
-        ("lr_scheduler", "step"),
-        ("warmup_steps", -1),
-        ("max_length", 1),
-        ("max_grad_norm", 0),
-        ("eval_steps", -1),
-        ("early_stopping_patience", 1001),
-        ("early_stopping_delta", -1),
-        ("keep_best", "yes"),
-        ("eval_carveout", 0.51),
-    ],
-)
-def test_a_hyperparameter_outside_its_limits_is_refused_by_name(ann, name, value):
-    assert refused(ann, hyperparameters={name: value})["param"] == f"hyperparameters.{name}"
-
-
-@pytest.mark.parametrize(
-    ("asked", "param"),
-    [
-        ({"early_stopping_patience": 2}, "early_stopping_patience"),
-        ({"keep_best": True}, "keep_best"),
-        ({"early_stopping_delta": 0.1, "eval_carveout": 0.1}, "early_stopping_delta"),
-    ],
-)
-def test_what_needs_validation_rows_or_another_knob_is_refused_by_name_wherever_it_stands(ann, asked, param):
-    assert refused(ann, hyperparameters=asked)["param"] == f"hyperparameters.{param}"
-    error = refused(ann, method=preferences(**asked))
-    assert error["param"] == f"method.dpo.hyperparameters.{param}"
-    assert "eval_carveout" in error["message"] or "patience" in error["message"]
-
-
-def test_rows_are_held_out_or_come_in_a_file_of_their_own(ann):
-    error = refused(ann, method=method(eval_carveout=0.1), validation_file=ann.file())
-    assert error["param"] == f"{HYPER}.eval_carveout"
-    assert "validation_file" in error["message"]
-    ann.job(method=method(keep_best=True, early_stopping_patience=1), validation_file=ann.file())
-
-
-def test_an_unknown_hyperparameter_is_refused_with_the_known_ones(ann):
-    error = refused(ann, method=method(n_epoch=3))
-    assert error["param"] == f"{HYPER}.n_epoch"
-    assert "n_epochs, batch_size" in error["message"]
-
-
-def test_a_rate_and_a_multiplier_exclude_each_other(ann):
-    error = refused(ann, method=method(learning_rate=1e-4, learning_rate_multiplier=2))
-    assert error["param"] == f"{HYPER}.learning_rate"
-
-
-def test_a_rate_beside_an_automatic_multiplier_is_fine(ann):
-    ann.job(method=method(learning_rate=1e-4, learning_rate_multiplier="auto"))
-
-
-def test_methods_of_later_versions_are_refused_by_name(ann):
-    error = refused(ann, method={"type": "reinforcement", "reinforcement": {}})
-    assert error["param"] == "method.type"
-    assert "later version" in error["message"]
-
-
-def preferences(**hyperparameters):
-    return {"type": "dpo", "dpo": {"hyperparameters": hyperparameters}}
-
-
-def test_a_preference_job_keeps_its_beta_and_shows_it(ann):
-    job = ann.job(method=preferences(beta=0.3, n_epochs=2, lora_rank=4))
-    row = ann.row(job["id"])
-    assert row.spec["method"] == "dpo"
-    assert row.spec["hyperparameters"] == {"beta": 0.3, "epochs": 2, "lora_rank": 4}
-    shown = job["method"]["dpo"]["hyperparameters"]
-    assert (job["method"]["type"], shown["beta"], shown["n_epochs"]) == ("dpo", 0.3, 2)
-    assert "supervised" not in job["method"]
-
-
-def test_beta_is_automatic_where_nothing_is_said(ann):
-    for method in ({"type": "dpo"}, {"type": "dpo", "dpo": None}, preferences(beta="auto")):
-        job = ann.job(method=method)
-        assert job["method"]["dpo"]["hyperparameters"]["beta"] == "auto"
-        assert ann.row(job["id"]).spec["method"] == "dpo"
-
-
-@pytest.mark.parametrize("beta", [0, -1, 2.5, "high", True, [0.1]])
-def test_a_beta_outside_its_limits_is_refused(ann, beta):
-    error = refused(ann, method=preferences(beta=beta))
-    assert error["param"] == "method.dpo.hyperparameters.beta"
-    assert "at most 2" in error["message"]
-
-
-def test_supervised_training_has_no_beta(ann):
-    assert refused(ann, method=method(beta=0.1))["param"] == f"{HYPER}.beta"
-
-
-def test_a_preference_job_ignores_what_stands_beside_its_own_member(ann):
-    others = {"supervised": {"hyperparameters": {"n_epochs": "many", "x": 1}}, "reinforcement": 3}
-    job = ann.job(method={**preferences(n_epochs=2), **others})
-    assert ann.row(job["id"]).spec["hyperparameters"] == {"epochs": 2}
-    assert all(event["level"] == "info" for event in ann.get(f"{JOBS}/{job['id']}/events").json["data"])
-
-
-def test_an_unknown_key_of_the_preference_member_is_named_in_a_warning(ann):
-    job = ann.job(method={"type": "dpo", "dpo": {"flavour": "x"}})
-    [warning] = [e for e in ann.get(f"{JOBS}/{job['id']}/events").json["data"] if e["level"] == "warn"]
-    assert warning["data"]["ignored_keys"] == ["method.dpo.flavour"]
-
-
-def test_the_old_hyperparameters_hold_for_preferences_too_when_the_method_says_nothing(ann):
-    job = ann.job(hyperparameters={"n_epochs": 4}, method={"type": "dpo"})
-    assert ann.row(job["id"]).spec["hyperparameters"] == {"epochs": 4}
-
-
-def test_an_unknown_method_is_refused(ann):
-    assert refused(ann, method={"type": "magic"})["param"] == "method.type"
-    assert refused(ann, method={})["param"] == "method.type"
-
-
-def test_integrations_are_refused_unless_there_are_none(ann):
-    assert refused(ann, integrations=[{"type": "wandb", "wandb": {"project": "p"}}])["param"] == "integrations"
-    ann.job(integrations=[])
 
 
 @pytest.mark.parametrize("suffix", ["x" * 65, "", "a/b", "a:b", " a", "ä", "a\n", 7, ["a"]])

@@ -12,7 +12,7 @@ from tests.dialects.fireworks import DPO, OK, SFT, Account, refused, train, trai
 from tests.dialects.test_files import result_file
 from tests.dialects.test_models import tuned
 from tests.store.conftest import claimed, finished, queued, running
-from tests.workers.test_training import HYPERPARAMETERS
+from tests.workers.scripted import HYPERPARAMETERS
 
 CHOSEN = {**HYPERPARAMETERS, "training_type": "lora", "lora_rank": 4, "max_length": 64, "weight_decay": 0.5}
 

@@ -9,7 +9,7 @@ import pytest
 from app.core.states import Outcome, Status
 from app.store import checkpoints
 from app.store.db import transaction
-from tests.workers.test_training import (
+from tests.workers.scripted import (
     DONE,
     HYPERPARAMETERS,
     STARTED,

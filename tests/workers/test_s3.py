@@ -16,7 +16,7 @@ from tests.s3 import Server
 from tests.services import eventually
 from tests.settings import settings
 from tests.store.conftest import PROJECT, now
-from tests.workers.test_training import DONE, STARTED, Scripted, checkpoint_line, due, known, step, trained, waiting_job
+from tests.workers.scripted import DONE, STARTED, Scripted, checkpoint_line, due, known, step, trained, waiting_job
 from workers.backends.base import TrainerLost
 
 __all__ = ["waiting_job"]
