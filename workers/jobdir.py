@@ -1,6 +1,7 @@
 """The job directory, as the trainer reads it: spec, rows, and the checkpoint to go on from."""
 
 import json
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def write_spec(job: Job, directory: Path, *, hyperparameters: dict[str, Any]) ->
     spec = {
         "job_id": job.id,
         "attempt": job.attempt,
+        "created_at": job.created_at.astimezone(UTC).isoformat(),
         "model": _model(base_model(job)),
         "tuned_model": tuned_model(job),
         "method": job.spec["method"],

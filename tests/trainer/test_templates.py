@@ -1,5 +1,6 @@
 """Assistant turns are found in templates without marks, as people who marked the same templates by hand see them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,12 @@ def test_a_template_whose_turns_cannot_be_told_apart_is_refused_with_what_to_do(
     with pytest.raises(Failure, match="endgeneration") as refused:
         loaded(tokenizer, tmp_path, source)
     assert refused.value.code == "chat_template_unsupported"
+
+
+def test_a_template_that_asks_for_the_date_is_told_the_day_it_was_given(tokenizer, tmp_path):
+    loaded(tokenizer, tmp_path, "{{ strftime_now('%d %b %Y') }}\n" + TEMPLATE)
+    template = templates.load(Base("tiny", str(tmp_path)), now=datetime(2002, 1, 31, 23, 59, tzinfo=UTC))
+    assert template.prompt(CHATS["one turn"][:1], None).startswith("31 Jan 2002\n")
 
 
 def test_a_model_without_a_chat_template_takes_completions_and_refuses_chats(tmp_path):

@@ -19,40 +19,45 @@ _PLAIN = {"device": "cpu", "dtype": "float32", "packing": False}
 
 
 def main(source: str, tuned: Path | None, emit: Emit) -> int:
-    """Answer every line of stdin. Raises Failure when a model does not load or a line is not a chat."""
+    """Answer every line of stdin, each model by its own chat template.
+
+    Raises Failure when a model does not load or a line is not a chat.
+    """
     torch.set_num_threads(environment.default_threads())
     base = Base(name=source, source=source)
-    template = templates.load(base)
-    plain = models.load_base(base, dtype=torch.float32, device="cpu").eval()
-    other = _tuned(tuned, base) if tuned is not None else None
+    asked = {"base": (_plain(base), templates.load(base))}
+    if tuned is not None:
+        asked["tuned"] = _tuned(tuned, base), templates.load(Base(name=str(tuned), source=str(tuned)))
     for line in sys.stdin:
         if line.strip():
-            ids = _prompt(line, template)
-            answered = {"base": _answer(plain, template, ids)}
-            if other is not None:
-                answered["tuned"] = _answer(other, template, ids)
-            emit(answered)
+            chat = _chat(line)
+            emit({name: _answer(model, template, chat) for name, (model, template) in asked.items()})
     return 0
 
 
-def _prompt(line: str, template: templates.Template) -> list[int]:
+def _chat(line: str) -> Chat:
     try:
         chat = chats.read(json.loads(line))
     except ValueError as error:
         raise Failure("chat_invalid", f"A line on stdin is not JSON: {error}") from error
     if not isinstance(chat, Chat) or chat.findings or not chat.messages:
         raise Failure("chat_invalid", 'Each line on stdin must be a chat: {"messages": [...]}.')
-    return answers.prompt_ids(template, chat.messages, chat.tools)
+    return chat
+
+
+def _plain(base: Base, weights: Path | None = None) -> Any:
+    return models.load_base(base, dtype=torch.float32, device="cpu", weights=weights).eval()
 
 
 def _tuned(directory: Path, base: Base) -> Any:
     """The tuned model, an adapter on a copy of the base or all weights."""
     if not (directory / "adapter_config.json").exists():
-        return models.load_base(base, dtype=torch.float32, device="cpu", weights=directory).eval()
+        return _plain(base, directory)
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(models.load_base(base, dtype=torch.float32, device="cpu"), directory).eval()
+    return PeftModel.from_pretrained(_plain(base), directory).eval()
 
 
-def _answer(model: Any, template: templates.Template, ids: list[int]) -> str:
+def _answer(model: Any, template: templates.Template, chat: Chat) -> str:
+    ids = answers.prompt_ids(template, chat.messages, chat.tools)
     return answers.answer(model, template, [ids], room=_ROOM, environment=_PLAIN)[0]

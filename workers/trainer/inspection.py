@@ -22,7 +22,7 @@ def inspect(directory: Path, emit: Emit) -> None:
     from workers.trainer import rows, spec, templates
 
     job = spec.load(directory)
-    template = templates.load(job.base, job.own_template)
+    template = templates.load(job.base, job.own_template, now=job.created_at)
     shares = {"train.jsonl": job.hyperparameters.eval_carveout, "valid.jsonl": 0.0}
     for name, share in shares.items():
         if (directory / name).exists():

@@ -99,7 +99,7 @@ def prepare(directory: Path, lifeline: Lifeline, emit: Emit) -> Run:
     history = checkpoints.history(resumed) if resumed else History()
     step = resumed.step if resumed else 0
     checkpoints.drop_beyond(directory / "checkpoints", step)
-    template = templates.load(spec.base, spec.own_template)
+    template = templates.load(spec.base, spec.own_template, now=spec.created_at)
     train, valid = read_rows(directory, spec, template, _stopping(lifeline, step), emit)
     frozen = {**history.environment, **spec.environment}
     parameters = models.count_parameters(spec.base)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Spec:
     environment: dict[str, Any]
     start: Start | None = None  # None: the base itself
     own_template: OwnTemplate | None = None  # None: the model's
+    created_at: datetime | None = None  # of the job, the same for every attempt; None for a run by hand
     attempt: int = 0  # of the worker that claimed the job; 0 for a run by hand
     pace: dict[str, float] = field(default_factory=dict)  # measured by an earlier attempt, as its progress told
 
@@ -128,6 +130,7 @@ def _parse(raw: Any, directory: Path) -> Spec:
         environment=dict(raw.get("environment") or {}),
         start=Start(**_known(Start, raw["start"])) if raw.get("start") else None,
         own_template=_own_template(raw["chat_template"], directory) if raw.get("chat_template") else None,
+        created_at=datetime.fromisoformat(raw["created_at"]) if raw.get("created_at") else None,
         attempt=int(raw.get("attempt") or 0),
         pace={name: float(value) for name, value in (raw.get("pace") or {}).items()},
     )

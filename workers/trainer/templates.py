@@ -8,7 +8,8 @@ always the text the model will be served with.
 import random
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import jinja2
@@ -45,6 +46,7 @@ class Template:
     source: str | None  # Jinja text; None for a base model that only takes completions
     end: str = ""
     own: OwnTemplate | None = None  # where the source came with the job, and is rendered under its limits
+    now: datetime | None = None  # what it is told that asks for the date; None: the clock's
 
     def confined(self, row: str) -> AbstractContextManager[None]:
         """The block in which a row is rendered; `row` names it in words. Raises Failure `chat_template_invalid`."""
@@ -108,6 +110,8 @@ class Template:
         if self.own:
             random.seed(0)  # it may draw lots: then the same ones at each attempt
         try:
+            compiled = _compile_jinja_template(self.source)  # the one that is rendered below: it is kept
+            compiled.globals["strftime_now"] = (self.now or datetime.now(UTC)).strftime
             texts, spans = render_jinja_template(
                 conversations=[self._spelled(messages)],
                 tools=tools,
@@ -147,8 +151,10 @@ def _shared(one: str, other: str) -> int:
     return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
-def load(base: Base, own: OwnTemplate | None = None) -> Template:
+def load(base: Base, own: OwnTemplate | None = None, *, now: datetime | None = None) -> Template:
     """The model's tokenizer, and its template or the job's own, with which the tokenizer is then saved.
+
+    `now` is what a template is told that asks for the date, so that it writes the same on another day.
 
     Raises Failure `model_load_failed`, `chat_template_unsupported`, or `chat_template_invalid` for the job's own.
     """
@@ -164,11 +170,11 @@ def load(base: Base, own: OwnTemplate | None = None) -> Template:
         tokenizer.chat_template = own.source
         with confinement.confined(own, "a plain conversation"):
             _refuse_private(own.source)
-            return Template(tokenizer, own.source, _end_of_turn(tokenizer, own.source, own), own)
+            return _ended(Template(tokenizer, own.source, own=own, now=now))
     source = tokenizer.chat_template
     if isinstance(source, dict):
         source = source.get("default")
-    return Template(tokenizer, source, _end_of_turn(tokenizer, source)) if source else Template(tokenizer, None)
+    return _ended(Template(tokenizer, source, now=now)) if source else Template(tokenizer, None)
 
 
 def _refuse_private(source: str) -> None:
@@ -183,33 +189,32 @@ def _refuse_private(source: str) -> None:
             raise confinement.invalid(why)
 
 
-def _end_of_turn(tokenizer: Any, source: str, own: OwnTemplate | None = None) -> str:
-    """The special token that ends an assistant's turn, "" where it just ends.
+def _ended(bare: Template) -> Template:
+    """The template with the special token that ends an assistant's turn, "" where it just ends.
 
     Raises Failure `chat_template_unsupported`, for the job's own template `chat_template_invalid`, when the turns of a
     plain conversation cannot be told apart.
     """
-    refused = confinement.invalid if own else unsupported
-    bare = Template(tokenizer, source, own=own)
+    refused = confinement.invalid if bare.own else unsupported
     try:
         text, _ = bare._rendered(_PROBE, None, prompt=False)
         if "Four." not in text:
             raise Refused("what it renders does not hold what the assistant said")
         rest = text[text.index("Four.") + len("Four.") :].lstrip()
-        special = sorted((token for token in tokenizer.get_added_vocab() if rest.startswith(token)), key=len)
-        ended = Template(tokenizer, source, special[-1] if special else "", own)
+        special = sorted((token for token in bare.tokenizer.get_added_vocab() if rest.startswith(token)), key=len)
+        ended = replace(bare, end=special[-1] if special else "")
         _, spans = ended.render(_PROBE, None)
         read = [text[start:end] for start, end in spans]
     except (Refused, ValueError) as error:
-        noun = "it" if own else "its chat template"
+        noun = "it" if bare.own else "its chat template"
         raise refused(f"{noun} does not render a plain conversation ({error})") from error
     if len(read) != 2 or not all(
         "Four." in read[0] and "Still" not in read[0] and "Still 4." in turn for turn in read[1:]
     ):
-        noun = "it" if own else "its chat template"
-        wrap = ": wrap each, with the token that ends it, in {% generation %} … {% endgeneration %}" if own else ""
+        noun = "it" if bare.own else "its chat template"
+        wrap = ": wrap each, with the token that ends it, in {% generation %} … {% endgeneration %}" if bare.own else ""
         raise refused(f"the assistant's turns cannot be found in what {noun} renders{wrap}")
-    return ended.end
+    return ended
 
 
 def load_failed(base: Base, error: BaseException) -> Failure:

@@ -15,6 +15,7 @@ from app.config import settings
 from app.core.errors import JobFailed
 from app.core.job import Job
 from app.core.states import Status
+from app.store.db import transaction
 from tests.services import eventually
 from tests.store.conftest import now
 from tests.trainer.conftest import TEMPLATE
@@ -29,7 +30,7 @@ DEAF = (  # one call in which Python gets to raise nothing
     "{% set n = 3000000 %}{{ ([[messages|length] * n] * 1000).count([1.0 * messages|length] * n) }}"
 )
 GROWTH = "{% set n = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
-OWN = TEMPLATE.replace("{% for", "{{ 'order order ' }}{% for", 1)
+OWN = TEMPLATE.replace("{% for", "{{ 'order ' * (strftime_now('%Y')|int - 2000) }}{% for", 1)
 
 
 def third(bad: str) -> str:
@@ -111,10 +112,13 @@ def test_a_report_with_a_template_that_loops_says_so(key_id):
 
 
 def test_the_model_is_trained_on_and_saved_with_the_template_of_its_job(key_id, succeeded):
-    job = whole(created(key_id, ROWS, VALID, chat_template=OWN))
+    job = created(key_id, ROWS, VALID, chat_template=OWN)
+    with transaction() as conn:
+        conn.execute("update jobs set created_at = '2002-01-01' where id = %(id)s", {"id": job.id})
+    job = whole(job)
     assert job.status is Status.SUCCEEDED
     counted, plain = (each.result["training"]["tokens"] for each in (job, succeeded))
-    assert counted >= plain + 2 * len(ROWS)
+    assert counted == plain + 4 * len(ROWS)  # a word and a space for each year since 2000
     assert job.result["trained_tokens"] == counted * job.result["hyperparameters"]["epochs"]
     with storage().open(f"{job.result['model_path']}/chat_template.jinja") as saved:
         assert saved.read().decode() == OWN
