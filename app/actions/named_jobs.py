@@ -7,7 +7,7 @@ from app.actions import jobs, models
 from app.actions.datasets import usable_id
 from app.actions.jobs import Submission
 from app.config import settings
-from app.core import estimates
+from app.core import carveout, estimates
 from app.core.caller import Caller
 from app.core.errors import Invalid, Unknown, WrongState
 from app.core.estimates import Range
@@ -146,12 +146,15 @@ def _expected_tokens(job: NamedJob) -> int | None:
     counted = job.result.get("training")
     if counted is None or job.finished_at is not None:
         return None
-    tokens: int = job.hyperparameters["epochs"] * counted["tokens"]
+    tokens: int = job.hyperparameters["epochs"] * carveout.trained_part(counted)["tokens"]
     return tokens
 
 
 def _duration(job: NamedJob) -> Range | None:
     left = 0.0 if job.finished_at else job.progress.get("seconds_left")
+    if left is None and job.progress.get("step"):  # it stands still
+        step, steps = job.progress["step"], job.progress["total_steps"]
+        left = job.active_seconds * (steps - step) / step
     if left is None:
         return None
     seconds = job.active_seconds + left

@@ -2,7 +2,6 @@
 
 import pytest
 
-from app import config
 from app.core.job import Job
 from app.core.states import Outcome
 from app.store import aliases, jobs
@@ -273,19 +272,6 @@ def test_the_metrics_of_a_job_on_preferences_are_a_plain_table_behind_a_signed_u
         conn.execute("update jobs set result = %s::jsonb where id = %s", (f'{{"result_files": ["{table}"]}}', done.id))
     url = account.get(f"{DPO}/p:getMetricsFileEndpoint").json["signedUrl"]
     assert account.fetch(url).data == b"step,train_loss\n1,0.5\n"
-
-
-def test_what_a_job_will_have_cost_is_told_when_prices_are_set(account, monkeypatch):
-    trained(account, "j")
-    result = {"hyperparameters": {**CHOSEN, "epochs": 2}, "training": {"rows": 10, "tokens": 300_000}}
-    finished(claimed(row(account, "j")), Outcome.DONE, result=result)
-    assert "estimatedCost" not in account.get(f"{SFT}/j").json
-    monkeypatch.setenv("PRICE_PER_MILLION_TOKENS", "2.5")
-    config.settings.cache_clear()
-    cost = account.get(f"{SFT}/j").json["estimatedCost"]
-    monkeypatch.undo()
-    config.settings.cache_clear()
-    assert cost == {"currencyCode": "USD", "units": "1", "nanos": 500_000_000}
 
 
 def test_reinforcement_jobs_are_none_and_are_refused_with_the_reason(account):

@@ -1,15 +1,13 @@
 """Each member of a new job in the Fireworks dialect: it works, is refused, or is named in the status."""
 
-import json
 from typing import Any
 
 import pytest
-from werkzeug.test import TestResponse
 
 from app.core.job import Job
 from app.store import aliases, events, jobs, secrets
 from app.store.db import transaction
-from tests.dialects.conftest import ROWS, person
+from tests.dialects.conftest import ROWS
 from tests.dialects.fireworks import DPO, OK, SFT, Account, refused, train, trained
 from tests.dialects.test_models import tuned
 
@@ -183,18 +181,6 @@ def test_of_very_many_unknown_members_the_first_are_named(account):
     assert told == f"Not used here: {', '.join(f'x{number:04}' for number in range(20))}, …."
 
 
-def test_headers_of_a_gateway_are_read_at_this_door_too(account):
-    account.ready("d")
-    body, url = {"dataset": "d", "baseModel": "tiny/base"}, account.url(SFT)
-    made = account.who.post(url, body, **{"x-portkey-metadata": '{"team": "support"}', "x-portkey-trace-id": "run-7"})
-    assert row(account, made.json).metadata == {"team": "support", "x-portkey-trace-id": "run-7"}
-    for headers in ({"x-portkey-virtual-key": "vk"}, {"x-portkey-metadata": "team"}):
-        answer = account.who.post(url, body, **headers)
-        refused(answer, 400, 3)
-        assert answer.json["details"] == [{"field": next(iter(headers))}]
-    assert account.get(SFT).json["totalSize"] == 1
-
-
 @pytest.mark.parametrize("collection", [SFT, DPO])
 def test_a_key_of_weights_and_biases_is_sealed_and_the_rest_is_shown_as_kept(account, collection):
     secret = "0123456789abcdef-secret"
@@ -275,40 +261,3 @@ def test_nested_members_are_refused_by_their_paths(account, members, field):
     answer = train(account, collection=DPO, **members)
     refused(answer, 400, 3)
     assert answer.json["details"] == [{"field": field}]
-
-
-def test_a_gateway_in_front_creates_lists_and_cancels_jobs(app, account):
-    """As Portkey's open gateway sends it, upstream type Fireworks: its JSON comes as text, but for a create."""
-
-    def send(method: str, path: str, body: object) -> TestResponse:
-        headers = {**account.who.headers, "content-type": "text/plain;charset=UTF-8"}
-        return account.who.http.open(account.url(path), method=method, data=json.dumps(body), headers=headers)
-
-    dataset, rows = "9e107d9d-372b-4bb6-826d-81d3542a419d", ROWS.removesuffix(b"\n") + b"\n"
-    assert send("POST", "datasets", {"datasetId": dataset, "dataset": {"userUploaded": {}}}).status_code == 200
-    sizes = {"filenameToSize": {f"{dataset}.jsonl": len(rows)}}
-    urls = send("POST", f"datasets/{dataset}:getUploadEndpoint", sizes).json["filenameToSignedUrls"]
-    bounds = {"x-goog-content-length-range": f"{len(rows)},{len(rows)}"}
-    assert account.put(urls[f"{dataset}.jsonl"], rows, **bounds).status_code == 200
-    assert send("POST", f"datasets/{dataset}:validateUpload", {}).status_code == 200
-    body = {
-        "dataset": f"accounts/ann/datasets/{dataset}",
-        "displayName": "tickets",
-        "baseModel": "accounts/fireworks/models/gpt-4o-mini",
-        "epochs": 2,
-        "learning_rate": 2,
-        "outputModel": "accounts/ann/models/tickets",
-    }
-    made = account.post(SFT, body).json
-    assert made["outputModel"] == "accounts/ann/models/tickets"
-    listed = account.get(SFT, pageToken="1", pageSize=50).json
-    assert [job["name"] for job in listed[SFT]] == [made["name"]]
-    trained(account, "a-first")
-    behind = account.get(SFT, pageToken="a-first", pageSize=50).json
-    assert [job["name"] for job in behind[SFT]] == [made["name"]]
-    account.delete(f"{SFT}/a-first")
-    job_id = made["name"].rsplit("/", 1)[-1]
-    cancelled = send("DELETE", f"{SFT}/{job_id}", {})
-    assert (cancelled.json["name"], cancelled.json["state"]) == (made["name"], "JOB_STATE_CANCELLED")
-    assert account.get(SFT, pageToken="1", pageSize=50).json[SFT] == []
-    assert Account(person(app, "ann")).who.row(job_id).status == "cancelled"

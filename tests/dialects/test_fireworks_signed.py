@@ -1,6 +1,5 @@
 """Signed URLs: one file, of one size, for an hour, without a key; and the datasets that are made of such files."""
 
-import json
 import os
 import re
 import shutil
@@ -9,7 +8,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from werkzeug.test import TestResponse
 
 from app.actions import shards, signed_urls
 from app.blobs import storage as blobs
@@ -190,24 +188,6 @@ def test_a_url_is_good_for_an_hour(account):
 def test_the_range_that_gateways_name_is_checked(account, bounds, status):
     url = account.announce("d", a=2)["a"]
     assert account.put(url, b"1\n", **{"x-goog-content-length-range": bounds}).status_code == status
-
-
-def test_a_gateway_that_says_its_json_is_plain_text_uploads_rows(account):
-    """As Portkey's open gateway sends it: it names no content type, and its runtime then says text/plain."""
-
-    def said(path: str, body: object) -> TestResponse:
-        text, plain = json.dumps(body), "text/plain;charset=UTF-8"
-        answer = account.who.http.post(account.url(path), data=text, content_type=plain, headers=account.who.headers)
-        assert answer.status_code == 200, answer.text
-        return answer
-
-    said("datasets", {"datasetId": "0-1", "dataset": {"userUploaded": {}}})
-    urls = said("datasets/0-1:getUploadEndpoint", {"filenameToSize": {"0-1.jsonl": len(ROWS)}})
-    [url] = urls.json["filenameToSignedUrls"].values()
-    bounds = {"x-goog-content-length-range": f"{len(ROWS)},{len(ROWS)}"}
-    assert account.put(url, ROWS, **bounds).status_code == 200
-    said("datasets/0-1:validateUpload", {})
-    assert account.get("datasets/0-1").json["exampleCount"] == "10"
 
 
 def test_the_urls_are_at_the_host_that_was_asked(account):
