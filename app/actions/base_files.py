@@ -12,7 +12,7 @@ from app.config import hub_cache
 from app.core.hyperparameters import BaseModel
 from app.core.safetensors import Malformed, Tensor, tensors
 
-MOST_JSON_BYTES = 16 << 20
+MOST_JSON_BYTES = 4 << 20
 
 
 def folder(base: BaseModel) -> Path | None:

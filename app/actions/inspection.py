@@ -15,7 +15,8 @@ from app.core.resources import OwnWeights
 from app.core.safetensors import Malformed, Tensor, tensors
 
 MOST_CONFIG_BYTES = 1 << 20
-MOST_INDEX_BYTES = 16 << 20
+MOST_INDEX_BYTES = 4 << 20
+MOST_TENSORS = 100_000
 NAMED = 20
 
 
@@ -31,10 +32,8 @@ class Seen:
 def look(own: OwnWeights, files: Mapping[str, Part]) -> Seen:
     """Look at files by their names. Raises Invalid, saying what is wrong, and Unavailable when storage is away."""
     try:
-        is_adapter = own.hyperparameters.get("training_type")
-        if is_adapter == "lora" or (is_adapter is None and adapters.CONFIG in files):
-            return _adapter(own, files)
-        return _whole(own, files)
+        kind = own.hyperparameters.get("training_type", "lora" if adapters.CONFIG in files else "full")
+        return _adapter(own, files) if kind == "lora" else _whole(own, files)
     except blobs.StorageError as error:
         raise Unavailable("The files cannot be read from storage; please try again.") from error
 
@@ -150,7 +149,11 @@ def _all_tensors(files: Mapping[str, Part]) -> tuple[set[str], dict[str, Tensor]
     if whole_weights.WEIGHTS in files or whole_weights.INDEX not in files:
         return {whole_weights.WEIGHTS}, _tensors(files, whole_weights.WEIGHTS)
     listed = whole_weights.listed_files(_object(files, whole_weights.INDEX, most=MOST_INDEX_BYTES))
-    found = {name: _tensors(files, name) for name in sorted(set(listed.values()))}
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in sorted(set(listed.values())):
+        found[name] = _tensors(files, name)
+        if sum(map(len, found.values())) > MOST_TENSORS:
+            raise Invalid(f"There are more than {MOST_TENSORS} tensors.")
     for tensor, name in listed.items():
         if tensor not in found[name]:
             raise Invalid(f"{whole_weights.INDEX} looks for '{tensor[:200]}' in {name}, where it is not.")

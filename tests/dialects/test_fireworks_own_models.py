@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.core.weights import ADAPTER, CONFIG, file
 from tests.dialects.conftest import JOBS, person, problem
 from tests.dialects.fireworks import OK, Account, refused, train
 from tests.dialects.test_fireworks_signed import announcing
-from workers import clock
+from workers import clock, sweep
 from workers.finalization import link_published
 
 BASE_CONFIG = {"model_type": "llama", "vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 2}
@@ -417,6 +418,16 @@ def test_a_deleted_model_of_ones_own_stays_for_the_job_that_needs_it_and_goes_th
     account.who.post(f"{JOBS}/{job['id']}/cancel")
     clock.purge()
     assert not path.exists()
+
+
+def test_the_sweep_leaves_weights_that_are_a_models_and_takes_what_a_lost_validation_left(account):
+    ready(account)
+    blobs().put("weights/weights-lost/part/config.json", b"{}")
+    assert "weights" in sweep.PLACES
+    found = list(blobs().stored("weights"))
+    assert len(found) == 1 + len(FILES)
+    removed = sweep.remove_unnamed(found, before=datetime.now(UTC) + timedelta(days=1))
+    assert removed == ["weights/weights-lost/part/config.json"]
 
 
 def test_weights_are_their_projects_alone(app, account, bob):
