@@ -56,6 +56,8 @@ def _adapter(own: OwnWeights, files: Mapping[str, Part]) -> Seen:
 
 
 def _whole(own: OwnWeights, files: Mapping[str, Part]) -> Seen:
+    if adapters.CONFIG in files:  # loaded from here it would bring in whatever base it names
+        raise Invalid(f"There is an {adapters.CONFIG} beside whole weights: make the model anew without it.")
     config = _config(files, whole_weights.CONFIG)
     whole_weights.refuse_unknown_kind(config)
     if own.hyperparameters.keys() - {"training_type"}:

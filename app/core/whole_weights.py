@@ -16,12 +16,23 @@ ALIKE = (
 """Members of a configuration that decide which tensors there are, and of which shape."""
 
 
+CODE = ("auto_map", "attn_implementation", "experts_implementation")
+"""Parts of the names of members that name code to load a model with, from the hub if need be."""
+
+
 def refuse_unknown_kind(config: Mapping[str, Any]) -> None:
     """Raise Invalid for weights that cannot be trained by their configuration alone."""
     if not isinstance(config.get("model_type"), str):
         raise Invalid(f"{CONFIG} names no model_type.")
     if config.get("quantization_config"):
         raise Invalid(f"{CONFIG} has a quantization_config: quantised weights are not trained here.")
+    inside: list[Any] = [config]
+    while inside:
+        for name, value in inside.pop().items():
+            if isinstance(value, str | dict) and any(part in name for part in CODE):
+                raise Invalid(f"{CONFIG} has the member {name[:64]}, which names code: leave it out.")
+            if isinstance(value, dict):
+                inside.append(value)
 
 
 def differences(config: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:

@@ -94,10 +94,23 @@ def test_architectures_are_compared_by_what_both_tell():
     ]
 
 
-@pytest.mark.parametrize("config", [{}, {"model_type": 1}, {"model_type": "llama", "quantization_config": {"bits": 4}}])
-def test_weights_of_no_kind_or_quantised_ones_are_refused(config):
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"model_type": 1},
+        {"model_type": "llama", "quantization_config": {"bits": 4}},
+        {"model_type": "llama", "auto_map": {"AutoModel": "modeling.Llama"}},
+        {"model_type": "llama", "text_config": {"_attn_implementation_internal": "somebody/kernels"}},
+    ],
+)
+def test_weights_of_no_kind_quantised_ones_and_those_that_bring_code_are_refused(config):
     with pytest.raises(Invalid, match=r"config\.json"):
         whole_weights.refuse_unknown_kind(config)
+
+
+def test_a_configuration_may_say_that_it_names_no_attention():
+    whole_weights.refuse_unknown_kind({"model_type": "llama", "_attn_implementation_autoset": True})
 
 
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": ["a"]}, {"weight_map": {"a": 1}}])

@@ -1,100 +1,31 @@
 """Weights of one's own: announced, sent without a key, looked at, and then a model like the tuned ones."""
 
-import json
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from werkzeug.test import TestResponse
 
-from app.actions import models as catalogue
 from app.actions import own_weights
 from app.blobs import storage as blobs
 from app.store import models, paths
 from app.store.db import transaction
-from tests.core.weights import ADAPTER, CONFIG, file
 from tests.dialects.conftest import JOBS, person, problem
 from tests.dialects.fireworks import OK, Account, refused, train
-from tests.dialects.test_fireworks_signed import announcing
+from tests.dialects.own_weights import (
+    FILES,
+    WAITS,
+    WHOLE,
+    account,
+    announce,
+    base,
+    begin,
+    check,
+    ready,
+    send,
+)
 from workers import clock, sweep
 from workers.finalization import link_published
 
-BASE_CONFIG = {"model_type": "llama", "vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 2}
-BASE = {
-    "model.embed_tokens.weight": (400, 32),
-    **{
-        f"model.layers.{layer}.self_attn.{target}.weight": (width, 32)
-        for layer in (0, 1)
-        for target, width in (("q_proj", 32), ("v_proj", 16), ("k_proj", 16))
-    },
-}
-Files = dict[str, bytes]
-FILES: Files = {
-    "adapter_config.json": json.dumps({**CONFIG, "base_model_name_or_path": "/elsewhere/tiny/base"}).encode(),
-    "adapter_model.safetensors": file(ADAPTER, dtype="BF16"),
-}
-WHOLE: Files = {"config.json": json.dumps(BASE_CONFIG).encode(), "model.safetensors": file(BASE, dtype="F16")}
-WAITS = "Its files have not come, or were not validated yet."
-NAMED = {"peftDetails": {"baseModel": "gpt-4o-mini"}}
-
-
-@pytest.fixture
-def account(ann, storage) -> Account:
-    for place in ("uploads", "weights"):
-        shutil.rmtree(storage / place, ignore_errors=True)
-    return Account(ann)
-
-
-@pytest.fixture
-def base(app) -> Iterator[Path]:
-    """The base of both models of the catalogue, on this machine."""
-    found = catalogue.catalogue().find("tiny/base")
-    assert found is not None
-    place = Path(found.source)
-    place.mkdir()
-    for name, content in WHOLE.items():
-        (place / name).write_bytes(content)
-    yield place
-    for path in place.iterdir():
-        path.unlink()
-    place.rmdir()
-
-
-def begin(account: Account, model_id: str = "m", **model: Any) -> TestResponse:
-    return account.post("models", {"modelId": model_id, "model": {**NAMED, **model}})
-
-
-def announce(account: Account, sizes: dict[str, Any], model_id: str = "m") -> dict[str, str]:
-    answer = account.post(f"models/{model_id}:getUploadEndpoint", {"filenameToSize": sizes})
-    assert answer.status_code == 200, answer.text
-    urls: dict[str, str] = answer.get_json()["filenameToSignedUrls"]
-    return urls
-
-
-def send(account: Account, files: Files, model_id: str = "m") -> None:
-    for name, url in announce(account, {name: str(len(files[name])) for name in files}, model_id).items():
-        assert account.put(url, files[name]).status_code == 200
-
-
-def check(account: Account, model_id: str = "m") -> TestResponse:
-    return account.get(f"models/{model_id}:validateUpload")
-
-
-def ready(account: Account, model_id: str = "m", files: Files = FILES, **model: Any) -> Any:
-    """A model of weights, as OpenAI's door lists it."""
-    assert begin(account, model_id, **model).status_code == 200
-    send(account, files, model_id)
-    answer = check(account, model_id)
-    assert answer.status_code == 200, answer.text
-    return next(each for each in account.who.get("/v1/models").get_json()["data"] if f":{model_id}:" in each["id"])
-
-
-def changed(**members: Any) -> Files:
-    """The adapter, with other members of its configuration."""
-    return {**FILES, "adapter_config.json": json.dumps({**CONFIG, **members}).encode()}
+__all__ = ["account", "base"]
 
 
 def test_a_model_waits_for_its_files_and_says_what_was_not_used(account):
@@ -161,36 +92,6 @@ def test_an_id_is_taken_by_a_model_that_waits_and_free_again_when_it_is_gone(acc
     assert begin(account).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("pytorch_model.bin", "can run code"),
-        ("a.PKL", "can run code"),
-        ("modeling_llama.py", "can run code"),
-        ("../config.json", "no folder"),
-        ("original/a.safetensors", "no folder"),
-        (".hidden", "begins with none of the signs"),
-        ("ä.json", "cannot be a file"),
-        ("x" * 129, "cannot be a file"),
-    ],
-)
-def test_files_that_are_never_loaded_or_are_paths_are_refused_when_they_are_announced(account, name, words):
-    begin(account)
-    assert words in refused(account.post("models/m:getUploadEndpoint", {"filenameToSize": {name: 1}}), 400, 3)
-
-
-def test_weights_are_bounded_in_number_and_in_bytes(account):
-    begin(account)
-    url = "models/m:getUploadEndpoint"
-    with announcing(account, max_weights_files="2", max_weights_mb="1"):
-        assert "1 to 2 files" in refused(account.post(url, {"filenameToSize": dict.fromkeys("abc", 1)}), 400, 3)
-        assert "larger than 1 MB" in refused(account.post(url, {"filenameToSize": {"a": (1 << 20) + 1}}), 413, 3)
-        announce(account, {"a": 1})
-        refused(account.post(url, {"filenameToSize": {"b": 1 << 20}}), 413, 3)
-        [most] = announce(account, {"b": "string"}).values()
-        assert f"most={(1 << 20) - 1}&" in most
-
-
 @pytest.mark.parametrize("with_base", [False, True])
 @pytest.mark.parametrize("kind", ["", "KIND_UNSPECIFIED", "HF_PEFT_ADDON"])
 def test_an_adapter_is_a_model_at_every_door_once_its_files_were_looked_at(account, request, kind, with_base):
@@ -222,85 +123,6 @@ def test_an_adapter_is_a_model_at_every_door_once_its_files_were_looked_at(accou
     assert account.who.get(found["weights"]).status_code == 200
     message = problem(account.who.post("/v1/chat/completions", {"model": listed["id"], "messages": []}), 404)["message"]
     assert "--enable-lora" in message
-
-
-def test_whole_weights_are_of_the_one_base_that_is_like_them_or_of_the_one_that_is_named(account, base):
-    begin(account, peftDetails={}, kind="HF_BASE_MODEL")
-    send(account, WHOLE)
-    assert "2 base models (tiny/base, big/base)" in refused(check(account), 400, 3)
-    account.delete("models/m")
-    ready(account, files=WHOLE, peftDetails={"baseModel": "big/base"})
-    shown = account.get("models/m").json
-    assert (shown["kind"], shown["contextLength"]) == ("HF_BASE_MODEL", 512)
-    ready(account, "n", WHOLE, peftDetails={}, huggingFaceUrl="https://huggingface.co/tiny/base")
-    assert account.get("models/n").json["status"] == OK
-    halves: list[dict[str, Any]] = [{}, {}]
-    for number, (name, shape) in enumerate(BASE.items()):
-        halves[number % 2][name] = shape
-    parts = {f"model-{number}.safetensors": file(half) for number, half in enumerate(halves)}
-    index = {"weight_map": {name: f"model-{number}.safetensors" for number, half in enumerate(halves) for name in half}}
-    sharded = {**parts, "config.json": WHOLE["config.json"]}
-    ready(account, "o", {**sharded, "model.safetensors.index.json": json.dumps(index).encode()})
-    begin(account, "p")
-    send(account, {**sharded, "model.safetensors.index.json": b'{"weight_map": {"x": "model-0.safetensors"}}'}, "p")
-    assert "looks for 'x' in model-0.safetensors" in refused(check(account, "p"), 400, 3)
-
-
-def test_weights_of_a_base_that_lies_elsewhere_are_taken_by_its_name_and_the_answer_says_what_was_not_compared(account):
-    begin(account)
-    send(account, WHOLE)
-    [told] = check(account).json["warnings"]
-    assert "were not compared with those of tiny/base" in told
-    begin(account, "n", peftDetails={})
-    send(account, WHOLE, "n")
-    assert "no base model that lies on this machine" in refused(check(account, "n"), 400, 3)
-
-
-def test_a_base_that_was_fetched_from_the_hub_is_compared_with(account, base, tmp_path, monkeypatch):
-    snapshot = tmp_path / "models--some--base" / "snapshots" / "c0ffee"
-    snapshot.parent.mkdir(parents=True)
-    (tmp_path / "models--some--base" / "refs").mkdir()
-    (tmp_path / "models--some--base" / "refs" / "main").write_text("c0ffee")
-    snapshot.symlink_to(base)
-    rows = 'name = "some/base"\nsource = "some/base"\nlearning_rate = { lora = 1, full = 1 }\ncontext_length = 8\n'
-    (tmp_path / "models.toml").write_text(f"[[model]]\n{rows}")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with monkeypatch.context() as patch:
-        patch.setattr(catalogue, "catalogue", lambda: catalogue.catalogues.load(tmp_path / "models.toml"))
-        begin(account, peftDetails={})
-        send(account, WHOLE)
-        assert check(account).json["warnings"] == []
-
-
-@pytest.mark.parametrize(
-    ("files", "model", "words"),
-    [
-        (changed(use_dora=True), {}, "sets use_dora"),
-        (changed(r=8), {}, "has the rank 4 and 4, and adapter_config.json says 8"),
-        (FILES, {"peftDetails": {"r": 8}}, "says 4 of lora_rank; the model was announced with 8"),
-        (FILES, {"kind": "HF_BASE_MODEL"}, "There is no config.json"),
-        (WHOLE, {"kind": "HF_PEFT_ADDON"}, "There is no adapter_config.json"),
-        (WHOLE, {"peftDetails": {"r": 4}}, "was announced as an adapter"),
-        (changed(base_model_name_or_path="who/knows"), {"peftDetails": {}}, "names 'who/knows' as its base"),
-        ({**FILES, "adapter_config.json": b"{"}, {}, "adapter_config.json is no JSON."),
-        ({**FILES, "adapter_config.json": b"[]"}, {}, "is no JSON object"),
-        ({**FILES, "adapter_config.json": b"[" * 100_000}, {}, "is no JSON."),
-        ({**FILES, "adapter_config.json": b" " * (1 << 20) + b"{}"}, {}, "may have 1048576"),
-        ({**FILES, "adapter_model.safetensors": b"{}"}, {}, "adapter_model.safetensors is no safetensors file"),
-        ({**FILES, "adapter_model.safetensors": file({})}, {}, "has no tensors"),
-        ({**WHOLE, "config.json": json.dumps({**BASE_CONFIG, "vocab_size": 8}).encode()}, {}, "vocab_size 8 instead"),
-        ({**WHOLE, "model.safetensors": file({"x": (1,)})}, {}, "tensor of the base model alone"),
-    ],
-)
-def test_what_is_wrong_is_said_and_can_be_mended(account, base, storage, files, model, words):
-    begin(account, **model)
-    send(account, files)
-    assert words in refused(check(account), 400, 3)
-    assert account.get("models/m").json["state"] == "UPLOADING"
-    assert [part.key for part in blobs().stored("weights") if not (storage / part.key).is_dir()] == []
-    if not model:
-        send(account, FILES if "adapter_config.json" in files else WHOLE)
-        assert check(account).status_code == 200
 
 
 def test_what_is_missing_is_named_and_what_has_come_stays_when_it_is_announced_anew(account, storage):
@@ -463,14 +285,3 @@ def test_scopes_are_those_of_the_neighbours(app, account):
     assert check(reader).status_code == 200
     refused(writer.delete("models/m"), 403, 7)
     refused(writer.post("models/m:getUploadEndpoint", {"filenameToSize": {"a": 1}}), 400, 9)
-
-
-def test_checks_that_are_to_be_left_out_are_named_and_made(account):
-    begin(account)
-    send(account, changed(use_dora=True))
-    refused(account.get("models/m:validateUpload", configOnly="true"), 400, 3)
-    send(account, FILES)
-    told = account.get("models/m:validateUpload", skipHfConfigValidation="true", trustRemoteCode="true").json[
-        "warnings"
-    ]
-    assert told[-1] == "Not used here: skipHfConfigValidation, trustRemoteCode."

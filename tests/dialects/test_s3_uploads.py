@@ -12,9 +12,9 @@ import pytest
 from fireworks.types import PeftDetailsParam
 
 from app.embedded.processes import free_port
+from tests.dialects.own_weights import FILES
 from tests.dialects.server import Server, serving
 from tests.dialects.test_fireworks_client import get, put
-from tests.dialects.test_fireworks_own_models import FILES
 from tests.dialects.test_uploads import HEAD, MEGABYTE, headers, length, pieces, post
 from tests.services import eventually
 
