@@ -46,6 +46,8 @@ def listed_files(index: Mapping[str, Any]) -> dict[str, str]:
     files = index.get("weight_map")
     if not isinstance(files, dict) or not files or not all(isinstance(file, str) for file in files.values()):
         raise Invalid(f"{INDEX} has no weight_map, which names the file of each tensor.")
+    if not isinstance(index.get("metadata"), dict):
+        raise Invalid(f"{INDEX} has no metadata, without which it is not loaded.")
     return files
 
 

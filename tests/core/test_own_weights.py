@@ -113,6 +113,13 @@ def test_a_configuration_may_say_that_it_names_no_attention():
     whole_weights.refuse_unknown_kind({"model_type": "llama", "_attn_implementation_autoset": True})
 
 
+def test_an_index_names_the_file_of_each_tensor_and_is_loaded_with_metadata_alone():
+    index = {"weight_map": {"a": "model-1.safetensors"}}
+    assert whole_weights.listed_files({**index, "metadata": {}}) == index["weight_map"]
+    with pytest.raises(Invalid, match="metadata"):
+        whole_weights.listed_files(index)
+
+
 @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": ["a"]}, {"weight_map": {"a": 1}}])
 def test_an_index_without_files_is_refused(index):
     with pytest.raises(Invalid, match="weight_map"):

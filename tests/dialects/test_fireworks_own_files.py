@@ -72,11 +72,13 @@ def test_whole_weights_are_of_the_one_base_that_is_like_them_or_of_the_one_that_
     for number, (name, shape) in enumerate(BASE.items()):
         halves[number % 2][name] = shape
     parts = {f"model-{number}.safetensors": file(half) for number, half in enumerate(halves)}
-    index = {"weight_map": {name: f"model-{number}.safetensors" for number, half in enumerate(halves) for name in half}}
+    weight_map = {name: f"model-{number}.safetensors" for number, half in enumerate(halves) for name in half}
+    index = {"metadata": {}, "weight_map": weight_map}
     sharded = {**parts, "config.json": WHOLE["config.json"]}
     ready(account, "o", {**sharded, "model.safetensors.index.json": json.dumps(index).encode()})
     begin(account, "p")
-    send(account, {**sharded, "model.safetensors.index.json": b'{"weight_map": {"x": "model-0.safetensors"}}'}, "p")
+    elsewhere = {"metadata": {}, "weight_map": {"x": "model-0.safetensors"}}
+    send(account, {**sharded, "model.safetensors.index.json": json.dumps(elsewhere).encode()}, "p")
     assert "looks for 'x' in model-0.safetensors" in refused(check(account, "p"), 400, 3)
 
 
@@ -123,6 +125,8 @@ def test_a_base_that_was_fetched_from_the_hub_is_compared_with(account, base, tm
         ({**FILES, "adapter_config.json": b" " * (1 << 20) + b"{}"}, {}, "may have 1048576"),
         ({**FILES, "adapter_model.safetensors": b"{}"}, {}, "adapter_model.safetensors is no safetensors file"),
         ({**FILES, "adapter_model.safetensors": file({})}, {}, "has no tensors"),
+        ({**FILES, "adapter_model.safetensors": file({"\ud800\0": (1,)})}, {}, "is no half of a LoRA module"),
+        (changed(**{"\ud800\0": 1}), {}, "training here knows plain LoRA alone"),
         ({**WHOLE, "config.json": json.dumps({**BASE_CONFIG, "vocab_size": 8}).encode()}, {}, "vocab_size 8 instead"),
         ({**WHOLE, "model.safetensors": file({"x": (1,)})}, {}, "tensor of the base model alone"),
     ],
