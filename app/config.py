@@ -59,6 +59,8 @@ class Settings:
     max_file_mb: int = _setting(512, "largest file that can be uploaded; MB")
     max_upload_mb: int = _setting(8192, "largest file that can be uploaded in parts; MB")
     max_shards: int = _setting(1000, "files that one dataset can be uploaded in")
+    max_weights_files: int = _setting(200, "files that weights of one's own can be uploaded in")
+    max_weights_mb: int = _setting(65536, "largest weights of one's own that can be uploaded, all files together; MB")
     silence_seconds: float = _setting(60.0, "after this long without a byte an upload by signed URL is given up; s")
     max_body_kb: int = _setting(1024, "largest JSON body; KB")
     max_streams: int = _setting(4, "event streams that one web process serves at a time; keep it below `WEB_THREADS`")
@@ -124,6 +126,12 @@ def settings() -> Settings:
 def aws_region() -> str | None:
     """The region of an S3 server: of the variables that every S3 program reads, boto3 overlooks this one alone."""
     return os.environ.get("AWS_REGION") or None
+
+
+def hub_cache() -> Path:
+    """Where models from the hub lie that this machine has fetched, as its library finds the folder."""
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
 
 
 def require(*names: str) -> Settings:

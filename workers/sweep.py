@@ -15,7 +15,7 @@ from app.blobs import Stored, storage
 from app.store import paths
 from app.store.db import transaction
 
-PLACES = ("jobs", "models", "files", "uploads", "pings")
+PLACES = ("jobs", "models", "weights", "files", "uploads", "pings")
 """Where Tuneyard stores anything. Jobs come first: they tell whose storage this is."""
 
 GRACE = timedelta(days=1)

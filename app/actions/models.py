@@ -1,8 +1,9 @@
-"""What a caller may do with models: those of the catalogue, the project's tuned ones, and their checkpoints."""
+"""What a caller may do with models: those of the catalogue, the project's tuned and own ones, and checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from app.config import settings
 from app.core import catalogue as catalogues
@@ -30,11 +31,57 @@ class Base:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A tuned model, or a checkpoint of a run, with the job that made it."""
+    """A tuned model, a checkpoint of a run, or a project's own weights, with what is known of its making.
+
+    `base_name` is of what was tuned, `base_identity` the catalogue's word for it then, which earlier versions did not
+    keep; `base_hash` is of its weights. `hyperparameters` hold at least its shape. What only a job has is empty for
+    one's own weights: `start`, what it went on from itself, by the hashes `start_hashes`; template, metrics, manifest.
+    """
 
     name: str
-    job: Job
     made: Model | Checkpoint
+    project_id: str
+    base_name: str
+    base_identity: str | None
+    hyperparameters: dict[str, Any]
+    base_hash: str | None = None
+    start: dict[str, Any] | None = None
+    start_hashes: dict[str, str] | None = None
+    chat_template: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    manifest_file: str | None = None
+
+    @classmethod
+    def of_job(cls, name: str, job: Job, made: Model | Checkpoint) -> "Tuned":
+        """What a job has made."""
+        environment = job.environment or {}
+        return cls(
+            name,
+            made,
+            project_id=job.project_id,
+            base_name=job.spec["base"],
+            base_identity=job.spec.get("base_identity"),
+            hyperparameters=job.result.get("hyperparameters", {}),
+            base_hash=environment.get("model_hash"),
+            start=job.spec.get("start"),
+            start_hashes=environment.get("start_hashes"),
+            chat_template=job.spec.get("chat_template"),
+            metrics=made.metrics if isinstance(made, Checkpoint) else job.result.get("metrics", {}),
+            manifest_file=job.result.get("manifest_file"),
+        )
+
+    @classmethod
+    def of_its_own(cls, model: Model) -> "Tuned":
+        """A project's own weights."""
+        told = model.manifest
+        return cls(
+            model.name,
+            model,
+            project_id=model.project_id,
+            base_name=model.base,
+            base_identity=told["base_identity"],
+            hyperparameters=told["hyperparameters"],
+        )
 
     @property
     def path(self) -> str:
@@ -54,7 +101,7 @@ class Tuned:
     @property
     def base(self) -> BaseModel | None:
         """What was tuned, unless the catalogue lost it since, or means another model by its name."""
-        name, identity = self.job.spec["base"], self.job.spec.get("base_identity")
+        name, identity = self.base_name, self.base_identity
         found = catalogue().find(name)
         if found is None:
             return None
@@ -78,14 +125,21 @@ def tunable(conn: Connection[Row], caller: Caller, name: str) -> tuple[BaseModel
             param="model",
             code="model_not_available",
         )
-    tuned = Tuned(name, jobs.maker(conn, made.job_id), made)
+    tuned = _known(conn, name, made)
     if tuned.base is None:
         raise _without_base(tuned)
     return tuned.base, tuned
 
 
+def _known(conn: Connection[Row], name: str, made: Model | Checkpoint) -> Tuned:
+    if isinstance(made, Model) and made.job_id is None:
+        return Tuned.of_its_own(made)
+    assert made.job_id is not None
+    return Tuned.of_job(name, jobs.maker(conn, made.job_id), made)
+
+
 def _without_base(tuned: Tuned) -> Invalid:
-    base = tuned.job.spec["base"]
+    base = tuned.base_name
     lost = "means another model in this server's catalogue by now"
     if catalogue().find(base) is None:
         lost = "is not in this server's catalogue any more"
@@ -119,7 +173,7 @@ def _tuned(conn: Connection[Row], caller: Caller, name: str) -> Tuned:
     made = permissions.usable(conn, caller.project_id, name)
     if made is None:
         raise models.unknown(name)
-    return Tuned(name, jobs.maker(conn, made.job_id), made)
+    return _known(conn, name, made)
 
 
 def delete(caller: Caller, name: str) -> Model:
@@ -132,7 +186,7 @@ def delete(caller: Caller, name: str) -> Model:
         raise Forbidden(f"{name} is a base model of this server: only tuned models can be deleted.", param="model")
     with transaction() as conn:
         tuned = _tuned(conn, caller, name)
-        if tuned.job.project_id != caller.project_id:
+        if tuned.project_id != caller.project_id:
             raise Forbidden(f"{name} belongs to another project, which alone can delete it.", param="model")
         if isinstance(tuned.made, Checkpoint):
             raise Invalid(f"{name} is a checkpoint: only tuned models can be deleted.", param="model")

@@ -55,7 +55,10 @@ def _file(conn: Connection[Row], caller: Caller, name: str, param: str) -> str:
 def _continued(conn: Connection[Row], caller: Caller, base: str, start: str) -> str:
     """The name at other doors of a tuned model to go on from."""
     try:
-        name = named_models.get(conn, caller.project_id, start).model
+        model = named_models.get(conn, caller.project_id, start)
+        name = model.model
+        if not model.is_ready:
+            raise WrongState(f"The model '{model.name}' is not READY: validate its files first.", param="start")
     except Unknown:
         name = start
     try:

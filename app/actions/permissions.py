@@ -13,7 +13,8 @@ from app.store.db import Connection, Row, transaction
 def grant(caller: Caller, model: str, project_ids: Sequence[str]) -> list[Permission]:
     """Let projects use a tuned model or a checkpoint; one that may already keeps its permission.
 
-    Raises Unknown for a model that is not the project's own, and Invalid for a project that is not the organization's.
+    Raises Unknown for a model that is not the project's own, Invalid for one that was not tuned here, and for a project
+    that is not the organization's.
     """
     caller.must("owner")
     with transaction() as conn:
@@ -46,5 +47,8 @@ def revoke(caller: Caller, model: str, permission_id: str) -> None:
 
 
 def _must_own(conn: Connection[Row], caller: Caller, model: str) -> None:
-    if not (models.find(conn, caller.project_id, model) or checkpoints.named(conn, caller.project_id, model)):
+    found = models.find(conn, caller.project_id, model)
+    if found is not None and found.job_id is None:
+        raise Invalid(f"{model} was not tuned here: only what was can be permitted to other projects.", param="model")
+    if not (found or checkpoints.named(conn, caller.project_id, model)):
         raise models.unknown(model)

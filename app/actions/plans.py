@@ -32,7 +32,7 @@ def planned(conn: Connection[Row], caller: Caller, new: NewJob) -> tuple[BaseMod
     if tuned is not None:
         spec["hyperparameters"] = starts.continued(new.hyperparameters, tuned)
         spec["start"] = starts.start(tuned, caller.project_id)
-        if template := new.chat_template or starts.chat_template(tuned):
+        if template := new.chat_template or tuned.chat_template:
             spec["chat_template"] = template
     return base, spec
 

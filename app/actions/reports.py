@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from app import queue
-from app.actions import starts
 from app.actions.models import tunable
 from app.config import settings
 from app.core.caller import Caller
@@ -32,7 +31,7 @@ def of_file(caller: Caller, file_id: str, *, model: str | None) -> DataReport:
         if file.purpose != "fine-tune":
             raise Invalid(f"The file {file_id} has the purpose '{file.purpose}': only training files have a report.")
         spec = {"training_file": file.id, "method": "supervised"}
-        if tuned and (template := starts.chat_template(tuned)):
+        if tuned and (template := tuned.chat_template):
             spec["chat_template"] = template
         report, is_due = asked(conn, caller, question(spec, base))
     if is_due:

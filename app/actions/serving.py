@@ -34,11 +34,11 @@ def _command(model: models.Base | models.Tuned) -> str:
 
 def _tuned(model: models.Tuned, weights: str) -> str:
     """The command for weights in a directory: vLLM reads no adapter from anywhere else."""
-    chosen = model.job.result.get("hyperparameters", {})
+    chosen = model.hyperparameters
     if chosen.get("training_type") == "full":
         return shlex.join(["vllm", "serve", weights, "--served-model-name", model.name])
     rank = next((rank for rank in VLLM_RANKS if rank >= chosen.get("lora_rank", 16)), VLLM_RANKS[-1])
-    source = model.base.source if model.base else model.job.spec["base"]
-    base = ["vllm", "serve", source, "--served-model-name", model.job.spec["base"]]
+    source = model.base.source if model.base else model.base_name
+    base = ["vllm", "serve", source, "--served-model-name", model.base_name]
     lora = ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{model.name}={weights}"]
     return shlex.join([*base, *lora])

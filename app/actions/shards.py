@@ -1,125 +1,61 @@
-"""Datasets in shards: announced with their sizes, sent by anybody to signed URLs, joined when all are there."""
+"""Datasets in shards: announced, sent to signed URLs, and joined when all are there."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from app import blobs
+from app.actions import arrivals
 from app.actions import datasets as actions
+from app.actions.arrivals import Announcement, Bounds
 from app.actions.incoming import MEGABYTE, Incoming, RowCount, kept, receive
-from app.actions.signed_urls import Permit
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Invalid, TooLarge, WrongState
+from app.core.errors import Invalid, TooLarge, WrongState
 from app.core.job import Part
-from app.core.resources import Dataset, Shard
+from app.core.resources import Dataset
 from app.store import datasets, uploads
 from app.store.db import transaction
 
-OPEN_SECONDS = 3600
 MAX_NAME = 255
 
 
-def announce(caller: Caller, name: str, sizes: Mapping[str, int]) -> Dataset:
+def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Announcement:
     """Say which shards a dataset will be made of, and their sizes in bytes; an earlier announcement is void.
 
     Raises Unknown, WrongState for a READY dataset, Invalid for a shard that cannot be one, and TooLarge.
     """
     caller.must("write")
-    shards = [_shard(shard, size) for shard, size in sizes.items()]
-    total = _total(shards)
+    for shard in sizes:
+        _refuse_unsafe(shard)
+    wanted = arrivals.announced(sizes)
+    room = arrivals.room(wanted, Bounds("A dataset", settings().max_shards, settings().max_upload_mb))
     with transaction() as conn:
         dataset = datasets.hold(conn, caller.project_id, name)
         actions.refuse_ready(dataset)
         if dataset.upload_id is not None:
             uploads.cancel(conn, caller.project_id, dataset.upload_id)
-        upload = uploads.insert(
-            conn,
-            names.upload_id(),
-            project_id=caller.project_id,
-            filename=f"{dataset.name}.jsonl",
-            purpose="fine-tune",
-            size=total,
-            mime_type="application/jsonl",
-            lifetime=None,
-            open_seconds=OPEN_SECONDS,
+        filename = f"{dataset.name}.jsonl"
+        upload_id = arrivals.open_upload(
+            conn, caller.project_id, filename=filename, purpose="fine-tune", wanted=wanted, room=room
         )
-        datasets.announce(conn, dataset.id, upload_id=upload.id, shards=shards)
-        return datasets.get(conn, caller.project_id, name)
+        datasets.announce(conn, dataset.id, upload_id=upload_id, shards=wanted)
+    return Announcement(upload_id, wanted, room)
 
 
-def _shard(name: str, size: int) -> Shard:
-    if "/" in name or "\\" in name or not name.endswith(".jsonl") or len(name) > MAX_NAME or not name.isprintable():
+def _refuse_unsafe(name: str) -> None:
+    """What is in the file is for validation to say; its name has only to be one, and no path."""
+    if not 1 <= len(name) <= MAX_NAME or name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
         raise Invalid(
-            f"'{name[:64]}' cannot be a shard: its name ends in .jsonl, in small letters, and has no folder.",
-            param="filenameToSize",
+            f"'{name[:64]}' cannot be a shard: its name has 1 to {MAX_NAME} printable characters, and no folder.",
+            param=arrivals.PARAM,
         )
-    if size < 1:
-        raise Invalid(f"The shard '{name[:64]}' has no bytes.", param="filenameToSize")
-    return Shard(name, size, names.part_id())
-
-
-def _total(shards: Sequence[Shard]) -> int:
-    most_shards, most_mb = settings().max_shards, settings().max_upload_mb
-    if not 1 <= len(shards) <= most_shards:
-        raise Invalid(f"A dataset has 1 to {most_shards} shards, and not {len(shards)}.", param="filenameToSize")
-    total = sum(shard.bytes for shard in shards)
-    if total > most_mb * MEGABYTE:
-        raise TooLarge(f"The shards are larger than {most_mb} MB together, the most that this server takes.")
-    return total
-
-
-@contextmanager
-def incoming(project_id: str, upload_id: str, name: str, permit: Permit) -> Iterator[Incoming]:
-    """Receive a shard for whoever holds a permit; unless `keep` keeps it, nothing is left of it after the block.
-
-    Raises Forbidden when the dataset does not wait for it any more, and Unavailable when storage refuses.
-    """
-    _awaited(project_id, upload_id, name, permit)
-
-    def too_large() -> Forbidden:
-        return wrong_size(name, permit)
-
-    with receive(f"uploads/{upload_id}/{names.part_id()}", limit=permit.size, too_large=too_large) as received:
-        yield received
-
-
-def wrong_size(name: str, permit: Permit) -> Forbidden:
-    """The error of a shard that has not the size that it was announced with."""
-    return Forbidden(f"This URL is for the {permit.size} bytes of '{name[:64]}', as they were announced.")
-
-
-def _awaited(project_id: str, upload_id: str, name: str, permit: Permit) -> Shard:
-    with transaction() as conn:
-        dataset = datasets.of_upload(conn, project_id, upload_id)
-    found = [] if dataset is None or dataset.is_ready else dataset.announced()
-    for shard in found:
-        if (shard.name, shard.bytes) == (name, permit.size):
-            return shard
-    raise Forbidden("Nothing is awaited at this URL any more: the dataset is READY, gone, or was announced anew.")
-
-
-def keep(project_id: str, upload_id: str, name: str, permit: Permit, received: Incoming) -> None:
-    """Keep a shard that has come; one that comes again takes the place of the first.
-
-    Raises Forbidden when it has not its size, or was sent too often.
-    """
-    if received.size != permit.size:
-        raise wrong_size(name, permit)
-    shard = _awaited(project_id, upload_id, name, permit)
-    with kept(received), transaction() as conn:
-        if not uploads.admit(conn, upload_id, received.size):
-            raise Forbidden("This URL takes nothing any more: it has expired, or the shards were sent too often.")
-        former = uploads.put_part(conn, shard.part_id, upload_id=upload_id, size=received.size, path=received.path)
-    if former is not None:
-        blobs.storage().delete(former)
 
 
 def join(caller: Caller, name: str) -> None:
     """Make the dataset's file of its shards, in the order of their names; a READY one stays as it is.
 
-    Raises Unknown, and WrongState when no shard was announced, one is missing, or their time is over.
+    Raises Unknown, TooLarge, and WrongState when no shard was announced, one is missing, or their time is over.
     """
     caller.must("write")
     with transaction() as conn:
@@ -154,6 +90,8 @@ def _parts(dataset: Dataset, received: Sequence[Part]) -> list[Part]:
     if missing := [shard.name for shard in shards if shard.part_id not in by_id]:
         some = ", ".join(f"'{name[:64]}'" for name in missing[:5])
         raise WrongState(f"{len(missing)} of {len(shards)} shards of '{dataset.name}' have not come: {some}.")
+    if sum(part.bytes for part in received) > settings().max_upload_mb * MEGABYTE:
+        raise TooLarge(f"The shards are larger than {settings().max_upload_mb} MB together.")
     return [by_id[shard.part_id] for shard in shards]
 
 

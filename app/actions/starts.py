@@ -1,4 +1,4 @@
-"""Warm starts: what a job takes over from the tuned model that it goes on from."""
+"""Warm starts: what a job takes over from the tuned model, or the own weights, that it goes on from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from app.actions.models import Tuned
 from app.core.errors import Unfit
 from app.core.hyperparameters import AUTO, SHAPE
-from app.core.job import Job
 
 PARENTS_NAMED = 10
 """Those before them stand in the manifests of these."""
@@ -20,25 +19,19 @@ def start(tuned: Tuned, project_id: str) -> dict[str, Any]:
     """
     return {
         "name": tuned.name,
-        "job_id": tuned.job.id,
+        "job_id": tuned.made.job_id,
         "path": tuned.path,
         "folder": tuned.folder,
-        "base_hash": (tuned.job.environment or {}).get("model_hash"),
-        "parents": _parents(tuned.job) if tuned.job.project_id == project_id else [],
+        "base_hash": tuned.base_hash,
+        "parents": _parents(tuned) if tuned.project_id == project_id else [],
     }
 
 
-def chat_template(tuned: Tuned) -> str | None:
-    """The chat template that a tuned model was made with, where that was not its base's."""
-    return tuned.job.spec.get("chat_template")
-
-
-def _parents(maker: Job) -> list[dict[str, Any]]:
-    before = maker.spec.get("start")
+def _parents(tuned: Tuned) -> list[dict[str, Any]]:
+    before = tuned.start
     if before is None:
         return []
-    hashes = (maker.environment or {}).get("start_hashes")
-    nearest = {"model": before["name"], "job_id": before["job_id"], "sha256": hashes}
+    nearest = {"model": before["name"], "job_id": before["job_id"], "sha256": tuned.start_hashes}
     return [nearest, *before["parents"]][:PARENTS_NAMED]
 
 
@@ -47,7 +40,7 @@ def continued(asked: Mapping[str, Any], tuned: Tuned) -> dict[str, Any]:
 
     Raises Unfit for one that asks for another shape.
     """
-    chosen = tuned.job.result["hyperparameters"]
+    chosen = tuned.hyperparameters
     names = SHAPE if chosen["training_type"] == "lora" else ("training_type",)
     shape = {name: chosen[name] for name in names}
     for name in SHAPE:

@@ -3,7 +3,7 @@
 Keys are relative paths with `/`; a tree is a directory published under a prefix.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -71,6 +71,9 @@ class Storage(Protocol):
 
     def put_tree(self, prefix: str, source: Path) -> None:
         """Publish a local directory under a prefix, all of it at once; what is there already stays as it is."""
+
+    def gather(self, prefix: str, keys: Mapping[str, str]) -> None:
+        """Publish a directory of stored keys by their names in it; the keys may go then, `prefix` must be new."""
 
     def has_tree(self, prefix: str) -> bool:
         """Whether a directory is published under a prefix."""

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -124,6 +124,22 @@ class Directory:
         except (OSError, shutil.Error) as error:
             if not target.is_dir():
                 raise StorageError(f"{prefix} cannot be published: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def gather(self, prefix: str, keys: Mapping[str, str]) -> None:
+        """Publish a directory of stored keys by their names in it; the keys may go then, `prefix` must be new."""
+        target = self.path(prefix)
+        partial = _beside(target)
+        try:
+            partial.mkdir(parents=True)
+            for name, key in keys.items():
+                _link_or_copy(str(self.path(key)), str(partial / checked(name)))
+            _sync(partial)
+            partial.rename(target)
+            _sync(target.parent)
+        except OSError as error:
+            raise StorageError(f"{prefix} cannot be published: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

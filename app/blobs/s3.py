@@ -8,7 +8,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -91,6 +91,15 @@ class S3:
                     sizes[relative] = path.stat().st_size
                     name = self._name(f"{prefix}/{relative}")
                     self._client.upload_file(str(path), self._bucket, name, Config=TRANSFERS)
+        self._mark(prefix, sizes)
+
+    def gather(self, prefix: str, keys: Mapping[str, str]) -> None:
+        """Publish a directory of stored keys by their names in it; the keys may go then, `prefix` must be new."""
+        sizes: dict[str, int] = {}
+        with s3_errors(f"{prefix} cannot be published"):
+            for name, key in sorted(keys.items()):
+                sizes[name] = self._client.head_object(**self._place(key))["ContentLength"]
+                self._client.copy(self._place(key), self._bucket, self._name(f"{prefix}/{name}"), Config=COPIES)
         self._mark(prefix, sizes)
 
     def _mark(self, prefix: str, sizes: dict[str, int]) -> None:

@@ -231,16 +231,20 @@ class DataReport:
 
 @dataclass(frozen=True)
 class Model:
-    """A tuned model, or one of its checkpoints; `path` is the storage prefix of its weights."""
+    """A model that a job has made, or a project's own weights; `path` is the storage prefix of its weights.
+
+    Either `job_id` or `own_id` is None.
+    """
 
     name: str
     project_id: str
     org_id: str
-    job_id: str
+    job_id: str | None
     base: str
     path: str
     manifest: dict[str, Any]
     created_at: datetime
+    own_id: str | None = None
 
 
 @dataclass(frozen=True)

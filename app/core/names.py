@@ -8,7 +8,7 @@ ALPHABET = string.ascii_letters + string.digits
 SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 """An id that a caller chooses; gateways choose random UUIDs, of which most begin with a digit."""
-OUR_IDS = ("file-", "ftjob-")
+OUR_IDS = ("file-", "ftjob-", "weights-")
 """How the ids begin that this server makes: nobody else may choose one like that."""
 
 
@@ -46,6 +46,11 @@ def part_id() -> str:
     return f"part_{_random(24)}"
 
 
+def own_weights_id() -> str:
+    """`weights-` and 24 random letters and digits."""
+    return f"weights-{_random(24)}"
+
+
 def checkpoint_id() -> str:
     """`ftckpt_` and 24 random letters and digits."""
     return f"ftckpt_{_random(24)}"
@@ -72,7 +77,7 @@ def api_key() -> str:
 
 
 def model_name(base: str, org: str, suffix: str | None, job: str) -> str:
-    """`ft:{base}:{org}:{suffix or empty}:{last 8 of the job's id}`, spaces of the suffix as hyphens."""
+    """`ft:{base}:{org}:{suffix or empty}:{last 8 of the id of what it comes from}`, spaces of the suffix as hyphens."""
     return f"ft:{base}:{org}:{(suffix or '').replace(' ', '-')}:{job[-8:]}"
 
 

@@ -1,5 +1,6 @@
-"""What dialects of named resources show: datasets and their shards, tuned models, and the jobs that make them."""
+"""What dialects of named resources show: datasets, models, the files that they are made of, and the jobs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,11 +11,24 @@ from app.core.listings import Fields
 
 @dataclass(frozen=True)
 class Shard:
-    """A piece of a dataset that is announced to come; `bytes` is its exact size, `part_id` its id in storage."""
+    """A file that is announced to come; `bytes` is its exact size, None where that was not told.
+
+    `part_id` is its id as a part of an upload.
+    """
 
     name: str
-    bytes: int
+    bytes: int | None
     part_id: str
+
+
+def announced(shards: Mapping[str, Mapping[str, Any]]) -> list[Shard]:
+    """Files as they are stored, in the order of their names."""
+    return [Shard(name, shard["bytes"], shard["part_id"]) for name, shard in sorted(shards.items())]
+
+
+def stored(shards: Sequence[Shard]) -> dict[str, dict[str, Any]]:
+    """Files as they are stored."""
+    return {each.name: {"bytes": each.bytes, "part_id": each.part_id} for each in shards}
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,27 @@ class Dataset:
 
     def announced(self) -> list[Shard]:
         """The shards of the latest announcement, in the order of their names, which is that of their joining."""
-        return [Shard(name, shard["bytes"], shard["part_id"]) for name, shard in sorted(self.shards.items())]
+        return announced(self.shards)
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """Weights that are on their way to be a model; `base` and `hyperparameters` are what their maker said of them.
+
+    `upload_id` and `shards` are of all that was announced; `ignored` names what was said and nothing here uses.
+    """
+
+    id: str
+    project_id: str
+    base: str
+    hyperparameters: dict[str, Any]
+    ignored: list[str]
+    upload_id: str | None
+    shards: dict[str, dict[str, Any]]
+
+    def announced(self) -> list[Shard]:
+        """The files that were announced, in the order of their names."""
+        return announced(self.shards)
 
 
 DATASET_FIELDS: Fields = {
@@ -64,27 +98,40 @@ DATASET_FIELDS: Fields = {
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A tuned model: `name` is the id that its maker chose, else its job's; `model` is its name at other doors.
+    """A tuned model, or weights of one's own: `name` is the id that was chosen, else its `id`, which is its job's.
 
-    `job_name` is the id of its job, chosen or not; `hyperparameters` are those that its job resolved.
+    `state` is `READY`, or `UPLOADING` for weights that have not become a model. `model` is its name at other doors,
+    `job_name` the id of its job, chosen or not; "" where there is none. `hyperparameters` are those that its job
+    resolved; of one's own weights those of their shape, before they are READY as their maker told it. `ignored` names
+    what was said and nothing here uses, `warnings` what is to be said of the files.
     """
 
     name: str
+    id: str
+    state: str
     model: str
     base: str
     path: str
-    job_id: str
     job_name: str
     method: str
     hyperparameters: dict[str, Any]
+    ignored: list[str]
+    warnings: list[str]
     display_name: str
     description: str
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are weights that jobs can go on from."""
+        return self.state == "READY"
+
 
 MODEL_FIELDS: Fields = {
     "name": str,
+    "id": str,
+    "state": str,
     "model": str,
     "base": str,
     "job_name": str,

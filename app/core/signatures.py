@@ -9,9 +9,9 @@ def key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"signed urls", hashlib.sha256)
 
 
-def sign(signing_key: bytes, *, method: str, path: str, size: int, expires: int) -> str:
-    """The signature of a request: `size` of the object in bytes, `expires` in seconds since 1970."""
-    said = "\n".join((method, path, str(size), str(expires)))
+def sign(signing_key: bytes, *, method: str, path: str, size: int, expires: int, is_exact: bool) -> str:
+    """The signature of a request: `size` of the object in bytes, or the most of them; `expires` in s since 1970."""
+    said = "\n".join((method, path, str(size) if is_exact else f"at most {size}", str(expires)))
     return hmac.new(signing_key, said.encode(), hashlib.sha256).hexdigest()
 
 

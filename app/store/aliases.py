@@ -8,7 +8,8 @@ GONE = """
      where project_id = %(project)s and kind = %(kind)s and alias = %(alias)s and case kind
            when 'dataset' then exists (select from files f where f.id = a.target
                 and (f.deleted_at is not null or f.expires_at <= clock_timestamp()))
-           when 'model' then exists (select from models m where m.job_id = a.target and m.deleted_at is not null)
+           when 'model' then exists (select from models m
+                where (m.job_id = a.target or m.own_id = a.target) and m.deleted_at is not null)
                 or exists (select from jobs j where j.id = a.target
                 and (j.status in ('failed', 'cancelled') or j.desired = 'cancel'))
            else false end
@@ -16,7 +17,8 @@ GONE = """
 
 
 def reserve(conn: Connection[Row], project_id: str, kind: str, alias: str, *, target: str) -> None:
-    """Let an id stand for a thing: `kind` is `job`, `dataset`, or `model`, whose target is the job that makes it.
+    """Let an id stand for a thing: `kind` is `job`, `dataset`, or `model`, whose target is the job that makes it or
+    the id of one's own weights.
 
     Raises Taken when it stands for another one that is still there.
     """

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.core.errors import Unknown
 from app.core.listings import Listed, Listing
-from app.core.resources import DATASET_FIELDS, Dataset, Shard
+from app.core.resources import DATASET_FIELDS, Dataset, Shard, stored
 from app.store import aliases, listings, rows
 from app.store.db import Connection, Row, jsonb
 from app.store.files import PRESENT
@@ -78,16 +78,6 @@ def hold(conn: Connection[Row], project_id: str, name: str) -> Dataset:
     return get(conn, project_id, name)
 
 
-def of_upload(conn: Connection[Row], project_id: str, upload_id: str) -> Dataset | None:
-    """The dataset whose latest announcement this is, or None."""
-    return rows.one(
-        conn,
-        Dataset,
-        f"select {COLUMNS} from ({SOURCE}) found where upload_id = %(upload)s",
-        {"project": project_id, "upload": upload_id},
-    )
-
-
 def announce(conn: Connection[Row], dataset_id: str, *, upload_id: str, shards: Sequence[Shard]) -> None:
     """Replace the set of shards that a dataset is to be made of."""
     conn.execute(
@@ -95,11 +85,7 @@ def announce(conn: Connection[Row], dataset_id: str, *, upload_id: str, shards: 
         update datasets set upload_id = %(upload)s, shards = %(shards)s, updated_at = clock_timestamp()
          where id = %(id)s
         """,
-        {
-            "id": dataset_id,
-            "upload": upload_id,
-            "shards": jsonb({each.name: {"bytes": each.bytes, "part_id": each.part_id} for each in shards}),
-        },
+        {"id": dataset_id, "upload": upload_id, "shards": jsonb(stored(shards))},
     )
 
 

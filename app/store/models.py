@@ -1,4 +1,4 @@
-"""Tuned models: a row makes one public; its weights lie in storage under `path`."""
+"""Tuned models and own weights: a row makes one public; its weights lie in storage under `path`."""
 
 from app.core.errors import Unknown
 from app.core.job import Model

@@ -15,7 +15,7 @@ SOURCE = f"""
            coalesce(v.alias, j.spec->>'validation_file', '') as evaluation_dataset,
            coalesce(m.alias, a.alias, j.id) as output_model,
            substring(j.spec->>'base' from '[^/]*$') as base_model,
-           coalesce(sm.alias, sj.alias, s.job_id, j.spec->'start'->>'name', '') as warm_start_from,
+           coalesce(sm.alias, sj.alias, s.job_id, s.own_id, j.spec->'start'->>'name', '') as warm_start_from,
            coalesce(j.key_id, '') as created_by, j.spec, j.result, j.progress, j.error, j.active_seconds,
            j.created_at, j.updated_at, j.finished_at
       from jobs j
@@ -24,7 +24,7 @@ SOURCE = f"""
       left join aliases v on v.kind = 'dataset' and v.target = j.spec->>'validation_file'
       left join aliases m on m.kind = 'model' and m.target = j.id
       left join models s on s.name = j.spec->'start'->>'name' and s.project_id = j.project_id
-      left join aliases sm on sm.kind = 'model' and sm.target = s.job_id
+      left join aliases sm on sm.kind = 'model' and sm.target = coalesce(s.job_id, s.own_id)
       left join aliases sj on sj.kind = 'job' and sj.target = s.job_id
      where j.project_id = %(project)s and j.spec->>'method' = %(method)s and j.deleted_at is null
 """

@@ -153,6 +153,24 @@ def cancel(conn: Connection[Row], project_id: str, upload_id: str) -> Upload | N
     )
 
 
+def hand_over(conn: Connection[Row], upload_id: str, *, to: str, part_ids: Sequence[str]) -> None:
+    """Give parts of an upload that has not ended to another one, so that they do not end with it."""
+    conn.execute(
+        """
+        with held as (select id from uploads where id = %(upload)s and status = 'pending' for update)
+        update upload_parts p set upload_id = %(to)s
+          from held where p.upload_id = held.id and p.id = any(%(parts)s)
+        """,
+        {"upload": upload_id, "to": to, "parts": list(part_ids)},
+    )
+
+
+def end(conn: Connection[Row], upload_id: str) -> bool:
+    """End an upload whose parts have become something else than a file; False when it has ended already."""
+    query = "update uploads set status = 'cancelled' where id = %s and status = 'pending'"
+    return conn.execute(query, (upload_id,)).rowcount == 1
+
+
 def expire(conn: Connection[Row]) -> None:
     """Note which uploads have expired long enough ago that nobody joins their parts any more."""
     conn.execute(

@@ -1,12 +1,13 @@
 """The objects that the official clients' tests name, put back through the store; the product knows none of them."""
 
+import json
 from datetime import UTC, datetime
 
 from app.blobs import storage
 from app.core.job import Checkpoint, File, Job, Key, Model, NewEvent
 from app.core.resources import Shard
 from app.core.states import Outcome
-from app.store import aliases, checkpoints, datasets, events, files, jobs, keys, leases, models, uploads
+from app.store import aliases, checkpoints, datasets, events, files, jobs, keys, leases, models, own_weights, uploads
 from app.store.db import Connection, Row, transaction
 
 KEY = "My API Key"
@@ -27,11 +28,13 @@ START = "warmStartFrom"
 SUPERVISED_JOB = "supervised_fine_tuning_job_id"
 DPO_JOB = "dpo_job_id"
 SHARDS = "upload_shards"
+WEIGHTS = "upload_weights"
 UPLOAD = "upload_abc123"
 PART = "string"
 CONTENT = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 10
 METRICS = {"step": 8, "total_steps": 16, "train_loss": 1.5, "valid_loss": 1.75}
 ADAPTER = {"training_type": "lora", "lora_rank": 4, "lora_alpha": 8.0, "lora_targets": ["all-linear"]}
+ADAPTER_CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
 CHOSEN = {"epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0, **ADAPTER}
 
 
@@ -43,11 +46,12 @@ def put_back() -> None:
         for file_id, purpose in FILES.items():
             files.insert(conn, _file(key, file_id, purpose))
         _make_paused_job(conn, key)
-        _make_tuned_model(conn, key, TUNED_MODEL, job_id=DONE_JOB, chosen=MODEL)
+        _make_tuned_model(conn, key, TUNED_MODEL, job_id=DONE_JOB, chosen="tuned")
         _make_tuned_model(conn, key, "ft:tiny:default::warm", job_id="ftjob-warm", chosen=START)
         _make_permission(conn, key)
         _make_upload(conn, key, UPLOAD, PART)
         _make_dataset(conn, key)
+        _make_own_model(conn, key)
         for name, file_id in DATASETS.items():
             aliases.reserve(conn, key.project_id, "dataset", name, target=file_id)
         _make_preference_job(conn, key)
@@ -60,6 +64,25 @@ def store_contents() -> None:
     for upload in (UPLOAD, SHARDS):
         storage().put(f"uploads/{upload}/{PART}", CONTENT)
     storage().put(f"jobs/{DONE_JOB}/model/adapter_config.json", b"{}")
+    for name, content in adapter().items():
+        storage().put(f"uploads/{WEIGHTS}/{name}", content)
+
+
+def adapter() -> dict[str, bytes]:
+    """The files of an adapter, by their names, on one module that is two wide."""
+    header = {
+        f"base_model.model.q_proj.lora_{half}.weight": {
+            "dtype": "F32",
+            "shape": shape,
+            "data_offsets": [32 * place, 32 * (place + 1)],
+        }
+        for place, (half, shape) in enumerate((("A", [4, 2]), ("B", [2, 4])))
+    }
+    text = json.dumps(header).encode()
+    return {
+        "adapter_config.json": json.dumps(ADAPTER_CONFIG).encode(),
+        "adapter_model.safetensors": len(text).to_bytes(8, "little") + text + bytes(64),
+    }
 
 
 def _make_key(conn: Connection[Row]) -> Key:
@@ -197,3 +220,35 @@ def _make_dataset(conn: Connection[Row], key: Key) -> None:
     aliases.reserve(conn, key.project_id, "dataset", DATASET, target=f"file-{DATASET}")
     _make_upload(conn, key, SHARDS, SHARDS)
     datasets.announce(conn, f"file-{DATASET}", upload_id=SHARDS, shards=[Shard("rows.jsonl", len(CONTENT), SHARDS)])
+
+
+def _make_own_model(conn: Connection[Row], key: Key) -> None:
+    """It waits to be validated, its files have come, and others may be announced."""
+    own_id, content = f"weights-{MODEL}", adapter()
+    own_weights.insert(
+        conn,
+        own_id,
+        project_id=key.project_id,
+        display_name="",
+        description="",
+        base=BASE,
+        hyperparameters={},
+        ignored=(),
+        created_by=key.id,
+    )
+    aliases.reserve(conn, key.project_id, "model", MODEL, target=own_id)
+    uploads.insert(
+        conn,
+        WEIGHTS,
+        project_id=key.project_id,
+        filename=MODEL,
+        purpose="weights",
+        size=sum(map(len, content.values())),
+        mime_type="",
+        lifetime=None,
+        open_seconds=3600,
+    )
+    for name, part in content.items():
+        uploads.add_part(conn, name, upload_id=WEIGHTS, size=len(part), path=f"uploads/{WEIGHTS}/{name}")
+    shards = [Shard(name, len(part), name) for name, part in content.items()]
+    own_weights.announce(conn, own_id, upload_id=WEIGHTS, shards=shards)

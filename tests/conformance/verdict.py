@@ -18,9 +18,6 @@ class Awaited:
 
 AWAITED = (
     Awaited("alpha.test_graders.", "graders come with the method reinforcement", "Unknown request URL: POST"),
-    Awaited("test_models.", "weights of one's own cannot be uploaded yet", "Weights of your own cannot be uploaded"),
-    Awaited("test_models.", "weights are not converted yet", "does not convert weights"),
-    Awaited("test_datasets.", "a size that is no number is refused", "'filenameToSize.foo': not a whole number"),
     Awaited(
         "test_reinforcement_fine_tuning_jobs.",
         "jobs come with the method reinforcement",

@@ -33,7 +33,7 @@ def folder(path: Path, files: dict[str, bytes] = FILES) -> Path:
 
 def left(store: Storage) -> list[str]:
     """All that takes up room, hidden or not; empty directories take none."""
-    found = (each.key for place in ("files", "jobs", "models", "pings") for each in store.stored(place))
+    found = (each.key for place in ("files", "jobs", "models", "pings", "weights") for each in store.stored(place))
     return sorted(key for key in found if not (isinstance(store, Directory) and _is_folder(store.path(key))))
 
 
@@ -44,6 +44,26 @@ def _is_folder(path: Path) -> bool:
 def content(store: Storage, key: str) -> bytes:
     with store.open(key) as file:
         return file.read()
+
+
+def test_stored_keys_are_gathered_into_a_directory_that_needs_them_no_more(store):
+    for key, stored in (("files/a", b"w" * 70_000), ("files/b", b"{}")):
+        store.put(key, stored)
+    store.gather("weights/x", {"model.safetensors": "files/a", "config.json": "files/b"})
+    for key in ("files/a", "files/b"):
+        store.delete(key)
+    assert store.has_tree("weights/x")
+    assert list(store.tree("weights/x")) == [("config.json", 2), ("model.safetensors", 70_000)]
+    assert content(store, "weights/x/model.safetensors") == b"w" * 70_000
+    store.delete_tree("weights/x")
+    assert left(store) == []
+
+
+def test_a_directory_of_a_key_that_is_not_there_is_never_visible(store):
+    store.put("files/b", b"{}")
+    with pytest.raises(StorageError, match="weights/x"):
+        store.gather("weights/x", {"config.json": "files/b", "model.safetensors": "files/a"})
+    assert not store.has_tree("weights/x")
 
 
 def test_nothing_is_visible_before_the_commit(store):

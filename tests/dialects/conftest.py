@@ -150,8 +150,8 @@ def person(
 def clean(app: Flask) -> None:
     with transaction() as conn:
         conn.execute(
-            "truncate job_events, checkpoints, models, jobs, files, upload_parts, datasets, uploads, aliases, "
-            "permissions"
+            "truncate job_events, checkpoints, models, jobs, files, upload_parts, datasets, own_weights, uploads, "
+            "aliases, permissions"
         )
 
 
@@ -188,4 +188,4 @@ def tuned_model(ann: Person) -> str:
     """The id that ann's tuned model has in dialects of resources: its job's."""
     from tests.dialects.test_models import tuned
 
-    return tuned(ann).job_id
+    return str(tuned(ann).job_id)

@@ -88,8 +88,8 @@ def test_refusals_are_the_clients_own_exceptions(client):
         client.datasets.list(filter="x = 1")
     with pytest.raises(fireworks.NotFoundError):
         client.datasets.get("d", account_id="bob")
-    with pytest.raises(fireworks.InternalServerError, match="cannot be uploaded"):
-        client.models.create(model_id="m")
+    with pytest.raises(fireworks.BadRequestError, match="kind EMBEDDING_MODEL cannot be gone on from"):
+        client.models.create(model_id="m", model={"kind": "EMBEDDING_MODEL"})
 
 
 def test_models_are_listed_described_and_downloaded(client, ann):

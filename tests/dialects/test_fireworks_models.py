@@ -26,7 +26,7 @@ def model(ann) -> Model:
 
 def named(model: Model, kind: str, alias: str) -> None:
     with transaction() as conn:
-        aliases.reserve(conn, model.project_id, kind, alias, target=model.job_id)
+        aliases.reserve(conn, model.project_id, kind, alias, target=str(model.job_id))
 
 
 def test_a_model_without_a_chosen_id_goes_by_its_jobs(account, model):
@@ -40,7 +40,7 @@ def test_a_model_without_a_chosen_id_goes_by_its_jobs(account, model):
         "state": "READY",
         "status": OK,
         "kind": "HF_PEFT_ADDON",
-        "peftDetails": {"baseModel": "accounts/fireworks/models/base", "r": 4, "targetModules": []},
+        "peftDetails": {"baseModel": "accounts/fireworks/models/base", "r": 4, "targetModules": ["q_proj", "v_proj"]},
         "fineTuningJob": f"accounts/ann/supervisedFineTuningJobs/{model.job_id}",
         "contextLength": 512,
     }

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,6 +36,15 @@ def content(account: Account) -> bytes:
 
 def shards_in(storage: Path) -> list[Path]:
     return [path for path in (storage / "uploads").rglob("*") if path.is_file()]
+
+
+@contextmanager
+def announcing(account: Account, **changes: str) -> Iterator[None]:
+    """The same server with other settings."""
+    kept = ("database_url", "redis_url", "redis_prefix", "storage_url", "models_file")
+    others = {name: os.environ[name.upper()] for name in kept}
+    with settings(**others, secret_key="a secret of the tests", **changes):
+        yield
 
 
 def changed(url: str, **query: str) -> str:
@@ -104,15 +115,18 @@ def test_a_later_announcement_replaces_the_set(account):
     "sizes",
     [
         {},
-        {"a.txt": 1},
-        {"a.JSONL": 1},
+        {"": 1},
+        {"..": 1},
         {"x/a.jsonl": 1},
-        {"a.jsonl": 0},
-        {"a.jsonl": "0"},
+        {"x\\a.jsonl": 1},
+        {"a" * 256: 1},
         {"a.jsonl": -1},
+        {"a.jsonl": "-1"},
         {"a.jsonl": 1.5},
         {"a.jsonl": True},
-        {"a.jsonl": "string"},
+        {"a.jsonl": "1.5"},
+        {"a.jsonl": "2 MB"},
+        {"a.jsonl": []},
         {"a.jsonl": "9" * 30},
         {"\n.jsonl": 1},
         {f"{number}.jsonl": 1 for number in range(1001)},
@@ -124,9 +138,18 @@ def test_what_can_be_no_set_of_shards_is_refused(account, sizes):
     assert answer.json["details"][0]["field"].startswith("filenameToSize")
 
 
-def test_shards_that_are_larger_together_than_this_server_takes_are_refused(account):
-    sizes = {"a.jsonl": 8 << 30, "b.jsonl": "1"}
+@pytest.mark.parametrize("size", ["1", "string"])
+def test_shards_that_are_larger_together_than_this_server_takes_are_refused(account, size):
+    sizes = {"a.jsonl": 8 << 30, "b.jsonl": size}
     refused(account.post("datasets/d:getUploadEndpoint", {"filenameToSize": sizes}), 413, 3)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.JSONL", "rows", "ä b.json"])
+def test_rows_may_come_in_a_file_of_any_name_that_is_no_path(account, name):
+    answer = account.post("datasets/d:getUploadEndpoint", {"filenameToSize": {name: 2}})
+    assert account.put(answer.json["filenameToSignedUrls"][name], b"1\n").status_code == 200
+    account.post("datasets/d:validateUpload")
+    assert content(account) == b"1\n"
 
 
 @pytest.mark.parametrize("rows", [b"1", b"1\n2", b""])
@@ -185,8 +208,9 @@ def test_a_url_is_good_for_an_hour(account):
 @pytest.mark.parametrize(
     ("bounds", "status"), [("2,2", 200), ("0,2", 200), ("3,3", 403), ("0,1", 403), ("x", 400), ("1", 400)]
 )
-def test_the_range_that_gateways_name_is_checked(account, bounds, status):
-    url = account.announce("d", a=2)["a"]
+@pytest.mark.parametrize("size", [2, "string"])
+def test_the_range_that_gateways_name_is_checked(account, bounds, status, size):
+    url = account.announce("d", a=size)["a"]
     assert account.put(url, b"1\n", **{"x-goog-content-length-range": bounds}).status_code == status
 
 

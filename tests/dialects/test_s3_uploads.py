@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import fireworks
 import openai
 import pytest
+from fireworks.types import PeftDetailsParam
 
 from app.embedded.processes import free_port
+from tests.dialects.own_weights import FILES
 from tests.dialects.server import Server, serving
 from tests.dialects.test_fireworks_client import get, put
 from tests.dialects.test_uploads import HEAD, MEGABYTE, headers, length, pieces, post
@@ -116,3 +118,17 @@ def test_a_dataset_of_shards_goes_into_the_bucket_and_out_of_it(server, ann):
         client.datasets.validate_upload("d", body={})
         [url] = (client.datasets.get_download_endpoint("d").filename_to_signed_urls or {}).values()
         assert get(url) == b"x" * 9 * MEGABYTE + b"\n2\n"
+
+
+def test_weights_are_gathered_in_the_bucket_and_looked_at_there(server, ann, s3, bucket):
+    with fireworks.Fireworks(api_key=ann.secret, account_id="ann", base_url=server.url, max_retries=0) as client:
+        details: PeftDetailsParam = {"base_model": "gpt-4o-mini", "r": 4, "target_modules": []}
+        client.models.create(model_id="m", model={"peft_details": details})
+        sizes = dict.fromkeys(FILES, "0")
+        urls = client.models.get_upload_endpoint("m", filename_to_size=sizes).filename_to_signed_urls or {}
+        assert [put(urls[name], content) for name, content in FILES.items()] == [200, 200]
+        client.models.validate_upload("m")
+        client.models.prepare("m", precision="BF16")
+        found = client.models.get_download_endpoint("m").filename_to_signed_urls or {}
+        assert {name: get(url) for name, url in found.items()} == FILES
+    assert sum(key.endswith("/.tree") and "/weights/" in key for key in s3.keys(bucket)) == 1

@@ -29,8 +29,8 @@ def database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def key_id(database: None) -> str:
     with transaction() as conn:
         conn.execute(
-            "truncate job_events, checkpoints, models, jobs, files, upload_parts, datasets, uploads, aliases, "
-            "permissions"
+            "truncate job_events, checkpoints, models, jobs, files, upload_parts, datasets, own_weights, uploads, "
+            "aliases, permissions"
         )
         return keys.adopt(conn, names.api_key()).id
 

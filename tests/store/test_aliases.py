@@ -10,7 +10,7 @@ from app.core.errors import Taken, Unknown
 from app.core.job import File
 from app.core.listings import Listing, Order
 from app.core.resources import Shard
-from app.store import aliases, datasets, files, uploads
+from app.store import aliases, datasets, files, shards, uploads
 from app.store.db import transaction
 from tests.services import eventually
 from tests.store.conftest import PROJECT
@@ -115,6 +115,4 @@ def test_a_part_that_comes_again_tells_where_the_first_one_lies(key_id):
         assert uploads.put_part(conn, "part_a", upload_id=upload.id, size=2, path="uploads/one") is None
         assert uploads.put_part(conn, "part_a", upload_id=upload.id, size=2, path="uploads/two") == "uploads/one"
         assert [part.path for part in uploads.parts(conn, upload.id)] == ["uploads/two"]
-        found = datasets.of_upload(conn, PROJECT, upload.id)
-        assert found is not None
-        assert found.announced() == [Shard("a.jsonl", 2, "part_a")]
+        assert shards.awaited(conn, PROJECT, upload.id) == [Shard("a.jsonl", 2, "part_a")]

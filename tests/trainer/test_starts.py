@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.core import adapters, whole_weights
+from app.core.safetensors import tensors
 from tests.trainer.conftest import of_kind, train_here, write_job, write_preferences
 from tests.trainer.process import Trainer, hashes
 from tests.trainer.test_dpo import log_probability
@@ -42,6 +44,25 @@ def warm(parent, directory, tiny, *, write=write_job, **changes):
     job = write(directory, tiny, training_type=training_type, start=start, **changes)
     shutil.copytree(trained / "model", job / "start")
     return job
+
+
+def test_what_training_makes_is_taken_as_weights_from_elsewhere(parent, tiny):
+    made = parent[1] / "model"
+    found, of_base = (headers(path) for path in (made / FILES[parent[0]], tiny / FILES["full"]))
+    if parent[0] == "lora":
+        shape = adapters.shape(json.loads((made / "adapter_config.json").read_text()))
+        assert (shape["lora_rank"], shape["lora_alpha"]) == (4, 8)
+        adapters.check(shape, found, of_base)
+    else:
+        configs = [json.loads((place / "config.json").read_text()) for place in (made, tiny)]
+        whole_weights.refuse_unknown_kind(configs[0])
+        assert whole_weights.differences(*configs) == []
+        whole_weights.check(found, of_base)
+
+
+def headers(path):
+    with path.open("rb") as opened:
+        return tensors(opened, path.stat().st_size)
 
 
 def test_the_first_step_begins_with_the_parents_weights(parent, tiny, tmp_path):

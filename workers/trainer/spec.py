@@ -46,10 +46,10 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Start:
-    """The tuned model that the run goes on from."""
+    """The tuned model, or the own weights, that the run goes on from."""
 
     name: str
-    job_id: str
+    job_id: str | None  # None where no job made it
     path: str  # of its weights, in the job directory
     base_hash: str | None = None  # the model_hash of the base it was tuned from; None where that is a hub id
     parents: tuple[dict[str, Any], ...] = ()  # what it went on from itself, the nearest first, as manifests have it

@@ -1,7 +1,7 @@
 """The Fireworks dialect: named resources of an account, which is the caller's project."""
 
 from app.dialects.base import Dialect
-from app.dialects.fireworks import datasets, jobs, models, reinforcement, signed, uploading
+from app.dialects.fireworks import datasets, jobs, models, own_models, reinforcement, signed, uploading
 from app.dialects.fireworks.errors import StatusSchema, render_error
 
 FIREWORKS = Dialect(
@@ -14,6 +14,7 @@ FIREWORKS = Dialect(
         jobs.dpo,
         reinforcement.blueprint,
         models.blueprint,
+        own_models.blueprint,
         signed.blueprint,
     ),
     render_error=render_error,

@@ -1,5 +1,6 @@
 """The verbs of …/datasets that bring rows and take them out: in one request, or by signed URLs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request
@@ -25,13 +26,22 @@ class UploadedSchema(Resource):
     purpose = fields.Constant("fine-tune", required=True, metadata={"type": "string"})
 
 
+class Size(Int64):
+    """Bytes of a file that is announced; text that is no number at all tells no size, and neither does 0."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
+        if isinstance(value, str) and not any(letter.isdigit() for letter in value):
+            return 0
+        return super()._deserialize(value, attr, data, **options)
+
+
 class SizesSchema(Resource):
     """The files that are to come."""
 
     class Meta:
         unknown = EXCLUDE
 
-    filename_to_size = fields.Dict(keys=fields.String(), values=Int64(), required=True)
+    filename_to_size = fields.Dict(keys=fields.String(), values=Size(allow_none=True), required=True)
 
 
 class SignedUrlsSchema(Resource):
@@ -68,12 +78,8 @@ def upload(dataset_id: str) -> dict[str, Any]:
 @blueprint.response(200, SignedUrlsSchema)
 def announce(wanted: dict[str, Any], dataset_id: str) -> dict[str, Any]:
     """Ask for URLs to which the files of a dataset are sent, by PUT; what was announced before is void"""
-    dataset = shards.announce(caller(), dataset_id, wanted["filename_to_size"])
-    urls = {
-        shard.name: signed.url("PUT", f"uploads/{dataset.upload_id}/{shard.name}", size=shard.bytes)
-        for shard in dataset.announced()
-    }
-    return {"filename_to_signed_urls": urls}
+    awaited = shards.announce(caller(), dataset_id, wanted["filename_to_size"])
+    return {"filename_to_signed_urls": signed.urls_to_send(awaited)}
 
 
 @blueprint.post("/datasets/<dataset_id>:validateUpload")

@@ -31,7 +31,7 @@ class ModelSchema(Schema):
     description = fields.String()
     context_length = fields.Integer(metadata={"description": "tokens"})
     memory = fields.Dict(keys=fields.String(), values=fields.String(), metadata={"description": "Per training type"})
-    fine_tuning_job_id = fields.String()
+    fine_tuning_job_id = fields.String(metadata={"description": "Not of weights that the project brought itself"})
     weights = fields.String(metadata={"description": "The URL path from which the weights can be downloaded"})
     metrics = fields.Raw(metadata={"type": "object"})
     hyperparameters = fields.Nested(PreferenceHyperparametersSchema)
@@ -122,19 +122,18 @@ def _made(made: Model | Checkpoint) -> dict[str, Any]:
         "id": made.name,
         "created": int(made.created_at.timestamp()),
         "owned_by": made.org_id if isinstance(made, Model) else caller().org_id,
-        "fine_tuning_job_id": made.job_id,
         "weights": f"/v1/models/{made.name}/weights",
+        **({} if made.job_id is None else {"fine_tuning_job_id": made.job_id}),
     }
 
 
 def _tuned(tuned: models.Tuned) -> dict[str, Any]:
-    result, own = tuned.job.result, tuned.job.project_id == caller().project_id
-    metrics = tuned.made.metrics if isinstance(tuned.made, Checkpoint) else result.get("metrics", {})
+    is_own = tuned.project_id == caller().project_id
     return {
         **_made(tuned.made),
-        "base_model": tuned.job.spec["base"],
-        "parent_model": tuned.job.spec.get("start", {}).get("name") if own else None,
-        "metrics": metrics,
-        "hyperparameters": result.get("hyperparameters", {}),
-        "manifest_file": result.get("manifest_file") if own else None,
+        "base_model": tuned.base_name,
+        "parent_model": tuned.start["name"] if tuned.start and is_own else None,
+        "metrics": tuned.metrics,
+        "hyperparameters": tuned.hyperparameters,
+        "manifest_file": tuned.manifest_file if is_own else None,
     }

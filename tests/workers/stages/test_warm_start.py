@@ -44,10 +44,10 @@ def goes_on(key_id: str, maker: Job, tuned: Tuned) -> Job:
 def chain(key_id, succeeded):
     with transaction() as conn:
         [newest, *_] = checkpoints.page(conn, succeeded.id, after=None, limit=1)
-    second = whole(goes_on(key_id, succeeded, Tuned(newest.name, succeeded, newest)))
+    second = whole(goes_on(key_id, succeeded, Tuned.of_job(newest.name, succeeded, newest)))
     with transaction() as conn:
         model = models.find(conn, PROJECT, second.result["fine_tuned_model"])
-    third = goes_on(key_id, second, Tuned(model.name, second, model))
+    third = goes_on(key_id, second, Tuned.of_job(model.name, second, model))
     with transaction() as conn:
         models.delete(conn, PROJECT, model.name)
     clock.purge()

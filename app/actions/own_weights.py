@@ -1,0 +1,207 @@
+"""Weights of a project's own: trained elsewhere, announced, sent to signed URLs, and looked at before jobs go on."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app import blobs
+from app.actions import arrivals, inspection
+from app.actions.arrivals import Announcement, Bounds
+from app.actions.datasets import usable_id
+from app.actions.incoming import MEGABYTE
+from app.actions.inspection import Seen
+from app.config import settings
+from app.core import names
+from app.core.caller import Caller
+from app.core.errors import Invalid, TooLarge, Unavailable, WrongState
+from app.core.job import Part
+from app.core.resources import NamedModel, OwnWeights, Shard
+from app.store import aliases, named_models, own_weights, uploads
+from app.store.db import Connection, Row, autocommit, transaction
+
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
+CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
+"""Endings of files that are code, or become code when they are loaded."""
+
+
+def create(
+    caller: Caller,
+    name: str,
+    *,
+    display_name: str,
+    description: str,
+    base: str,
+    hyperparameters: Mapping[str, Any],
+    ignored: Sequence[str],
+) -> NamedModel:
+    """Begin a model under an id that the caller chooses, whose files are to come.
+
+    `base` names a base model of the catalogue, or is ""; `hyperparameters` are what is known of the shape, `ignored`
+    what was said and is not used. Raises Invalid for an id that cannot be one, and Taken.
+    """
+    caller.must("write")
+    usable_id(name, param="modelId")
+    own_id = names.own_weights_id()
+    with transaction() as conn:
+        aliases.reserve(conn, caller.project_id, "model", name, target=own_id)
+        own_weights.insert(
+            conn,
+            own_id,
+            project_id=caller.project_id,
+            display_name=display_name,
+            description=description,
+            base=base,
+            hyperparameters=hyperparameters,
+            ignored=ignored,
+            created_by=caller.key_id,
+        )
+        return named_models.get(conn, caller.project_id, name)
+
+
+def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Announcement:
+    """Say which files will come, and their sizes in bytes; those that were announced before are still awaited.
+
+    What has come stays, unless it is announced with another size. Raises Unknown, WrongState for a model that is READY,
+    Invalid for a file that cannot be one of weights, and TooLarge.
+    """
+    caller.must("write")
+    for file in sizes:
+        _refuse_unusable(file)
+    with transaction() as conn:
+        own = _held(conn, caller, name)
+        before = {shard.name: shard for shard in own.announced()}
+        new = {shard.name: _same(before.get(shard.name), shard) for shard in arrivals.announced(sizes)}
+        wanted = sorted({**before, **new}.values(), key=lambda shard: shard.name)
+        room = arrivals.room(wanted, Bounds("A model", settings().max_weights_files, settings().max_weights_mb))
+        upload_id = arrivals.open_upload(
+            conn, caller.project_id, filename=name, purpose="weights", wanted=wanted, room=room
+        )
+        if own.upload_id is not None:
+            kept = [shard.part_id for shard in wanted]
+            uploads.hand_over(conn, own.upload_id, to=upload_id, part_ids=kept)
+            uploads.cancel(conn, caller.project_id, own.upload_id)
+        own_weights.announce(conn, own.id, upload_id=upload_id, shards=wanted)
+    return Announcement(upload_id, [new[file] for file in sorted(sizes)], room)
+
+
+def _same(before: Shard | None, now: Shard) -> Shard:
+    return before if before is not None and before.bytes == now.bytes else now
+
+
+def _refuse_unusable(name: str) -> None:
+    if not FILE_NAME.fullmatch(name):
+        raise Invalid(
+            f"'{name[:64]}' cannot be a file of weights: its name has 1 to 128 letters, digits, dots, hyphens, "
+            "underscores and plus signs, begins with none of the signs but an underscore, and has no folder.",
+            param=arrivals.PARAM,
+        )
+    if name.lower().endswith(CODE):
+        raise Invalid(
+            f"'{name}' is not taken: files of Python and its pickles ({', '.join(CODE)}) can run code when they are "
+            "loaded. Send weights as safetensors.",
+            param=arrivals.PARAM,
+        )
+
+
+def _held(conn: Connection[Row], caller: Caller, name: str) -> OwnWeights:
+    own = own_weights.hold(conn, caller.project_id, name)
+    if own is None:
+        model = named_models.get(conn, caller.project_id, name)
+        raise WrongState(f"The model '{model.name}' is READY, and its files do not change: create another one.")
+    return own
+
+
+def check(caller: Caller, name: str) -> list[str]:
+    """Look at the files that have come, and make the model READY; one that is so stays as it is. Returns warnings.
+
+    Raises Unknown, WrongState when a file is missing, Invalid when they cannot be gone on from, and TooLarge; then the
+    model waits on, and what has come stays.
+    """
+    caller.must("read")
+    with autocommit() as conn:
+        model = named_models.get(conn, caller.project_id, name)
+    if model.is_ready:
+        return model.warnings
+    caller.must("write")
+    with transaction() as conn:
+        own = _held(conn, caller, name)
+        files = _arrived(name, own, uploads.parts(conn, own.upload_id or ""))
+    seen = inspection.look(own, files)
+    try:
+        _publish(caller, model.name, own, files, seen)
+    except WrongState:
+        with autocommit() as conn:
+            if not named_models.get(conn, caller.project_id, name).is_ready:  # else another request has made it so
+                raise
+    return seen.warnings
+
+
+def _arrived(name: str, own: OwnWeights, received: Sequence[Part]) -> dict[str, Part]:
+    by_id = {part.id: part for part in received}
+    shards = own.announced()
+    if not shards:
+        raise WrongState(f"No files have come for the model '{name}': use :getUploadEndpoint.")
+    if missing := [shard.name for shard in shards if shard.part_id not in by_id]:
+        some = ", ".join(f"'{file}'" for file in missing[:5])
+        raise WrongState(f"{len(missing)} of {len(shards)} files of '{name}' have not come: {some}.")
+    if sum(part.bytes for part in received) > settings().max_weights_mb * MEGABYTE:
+        raise TooLarge(f"The files are larger than {settings().max_weights_mb} MB together.")
+    return {shard.name: by_id[shard.part_id] for shard in shards}
+
+
+def _publish(caller: Caller, name: str, own: OwnWeights, files: Mapping[str, Part], seen: Seen) -> None:
+    path = f"weights/{own.id}/{names.part_id()}"
+    storage = blobs.storage()
+    try:
+        storage.gather(path, {file: part.path for file, part in files.items()})
+        with transaction() as conn:
+            _become_model(conn, caller, name, own, files, seen, path)
+    except blobs.StorageError as error:
+        raise Unavailable("Storage cannot be written; please try again.") from error
+    except Unavailable:
+        raise  # the row may have been committed all the same: then it must find its bytes
+    except BaseException:
+        storage.delete_tree(path)
+        raise
+
+
+def _become_model(
+    conn: Connection[Row],
+    caller: Caller,
+    name: str,
+    own: OwnWeights,
+    files: Mapping[str, Part],
+    seen: Seen,
+    path: str,
+) -> None:
+    held = _held(conn, caller, name)
+    upload_id = held.upload_id or ""
+    if held != own or not uploads.end(conn, upload_id):
+        raise WrongState("The time for these files is over, or others were announced: send them again.")
+    if {part.path for part in files.values()} != {part.path for part in uploads.parts(conn, upload_id)}:
+        raise WrongState("The files have changed meanwhile: try again.")
+    own_weights.become_model(
+        conn,
+        own.id,
+        name=names.model_name(seen.base.name, caller.org_id, name, own.id),
+        org_id=caller.org_id,
+        base=seen.base.name,
+        path=path,
+        manifest={
+            "base_identity": seen.base.identity,
+            "hyperparameters": seen.shape,
+            "not_used": own.ignored,
+            "warnings": seen.warnings,
+            "files": {file: part.bytes for file, part in sorted(files.items())},
+        },
+    )
+
+
+def delete(caller: Caller, name: str) -> None:
+    """Forget weights that are on their way, with what has come of them. Raises Unknown, WrongState for a READY one."""
+    caller.must("write")
+    with transaction() as conn:
+        own = _held(conn, caller, name)
+        own_weights.delete(conn, own.id)
+        if own.upload_id is not None:
+            uploads.cancel(conn, caller.project_id, own.upload_id)
