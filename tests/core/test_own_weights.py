@@ -95,6 +95,28 @@ def test_architectures_are_compared_by_what_both_tell():
 
 
 @pytest.mark.parametrize(
+    ("config", "base", "words"),
+    [
+        (
+            {"rope_theta": 1e6, "rope_scaling": None},
+            {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}},
+            [],
+        ),
+        ({"rope_theta": 1e6}, {"rope_theta": 1e4}, ["rope_theta 1000000.0 instead of 10000.0"]),
+        (
+            {"rope_theta": 1e6, "rope_scaling": {"type": "yarn", "factor": 4.0}},
+            {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}},
+            ["rope_type 'yarn' instead of 'default'"],
+        ),
+        ({"rope_theta": 1e6}, {"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, []),
+        ({}, {"rope_theta": 1e4}, []),
+    ],
+)
+def test_rotary_embeddings_are_compared_however_they_are_written(config, base, words):
+    assert whole_weights.differences(config, base) == words
+
+
+@pytest.mark.parametrize(
     "config",
     [
         {},
