@@ -76,9 +76,8 @@ def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Anno
         upload_id = arrivals.open_upload(
             conn, caller.project_id, filename=name, purpose="weights", wanted=wanted, room=room
         )
-        if own.upload_id is not None:
-            kept = [shard.part_id for shard in wanted]
-            uploads.hand_over(conn, own.upload_id, to=upload_id, part_ids=kept)
+        if own.upload_id is not None and uploads.hold(conn, own.upload_id):
+            uploads.hand_over(conn, own.upload_id, to=upload_id, part_ids=[shard.part_id for shard in wanted])
             uploads.cancel(conn, caller.project_id, own.upload_id)
         own_weights.announce(conn, own.id, upload_id=upload_id, shards=wanted)
     return Announcement(upload_id, [new[file] for file in sorted(sizes)], room)
@@ -123,16 +122,27 @@ def check(caller: Caller, name: str) -> list[str]:
     if model.is_ready:
         return model.warnings
     caller.must("write")
+    try:
+        return _made(caller, model.name)
+    except (WrongState, Unavailable):
+        with autocommit() as conn:
+            model = named_models.get(conn, caller.project_id, name)
+        if model.is_ready:  # another request has made it so meanwhile
+            return model.warnings
+        raise
+
+
+def _made(caller: Caller, name: str) -> list[str]:
     with transaction() as conn:
         own = _held(conn, caller, name)
         files = _arrived(name, own, uploads.parts(conn, own.upload_id or ""))
-    seen = inspection.look(own, files)
     try:
-        _publish(caller, model.name, own, files, seen)
-    except WrongState:
-        with autocommit() as conn:
-            if not named_models.get(conn, caller.project_id, name).is_ready:  # else another request has made it so
-                raise
+        seen = inspection.look(own, files)
+        _publish(caller, name, own, files, seen)
+    except Unavailable:
+        with transaction() as conn:
+            _refuse_changed(conn, _held(conn, caller, name), own, files)
+        raise
     return seen.warnings
 
 
@@ -175,11 +185,9 @@ def _become_model(
     path: str,
 ) -> None:
     held = _held(conn, caller, name)
-    upload_id = held.upload_id or ""
-    if held != own or not uploads.end(conn, upload_id):
-        raise WrongState("The time for these files is over, or others were announced: send them again.")
-    if {part.path for part in files.values()} != {part.path for part in uploads.parts(conn, upload_id)}:
-        raise WrongState("The files have changed meanwhile: try again.")
+    if not uploads.end(conn, held.upload_id or ""):
+        raise WrongState("The time for these files is over: announce and send them again.")
+    _refuse_changed(conn, held, own, files)
     own_weights.become_model(
         conn,
         own.id,
@@ -195,6 +203,13 @@ def _become_model(
             "files": {file: part.bytes for file, part in sorted(files.items())},
         },
     )
+
+
+def _refuse_changed(conn: Connection[Row], held: OwnWeights, own: OwnWeights, files: Mapping[str, Part]) -> None:
+    """Raise WrongState unless the files are still those that were looked at."""
+    now = {part.path for part in uploads.parts(conn, held.upload_id or "")}
+    if held != own or now != {part.path for part in files.values()}:
+        raise WrongState("The files were sent or announced anew meanwhile: try again when all have come.")
 
 
 def delete(caller: Caller, name: str) -> None:

@@ -47,7 +47,7 @@ def _told(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with its rotary embeddings among the rest; those of several kinds of layers are left alone."""
     if not any(name in config for name in (*ROPE, "rope_theta")):
         return dict(config)
-    written = next((config[name] for name in ROPE if isinstance(config.get(name), dict)), {})
+    written: Mapping[str, Any] = next((config[name] for name in ROPE if isinstance(config.get(name), dict)), {})
     if any(isinstance(value, dict) for value in written.values()):
         return {**config, "rope_theta": None, "rope_type": None}
     kind = written.get("rope_type", written.get("type", "default"))

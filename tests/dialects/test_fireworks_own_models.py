@@ -164,6 +164,7 @@ def test_of_two_who_validate_at_once_both_are_told_that_it_is_done(account, stor
         seen = look(own, files)
         monkeypatch.setattr(own_weights.inspection, "look", look)
         assert check(account).status_code == 200
+        clock.purge_uploads()
         return seen
 
     monkeypatch.setattr(own_weights.inspection, "look", late)
@@ -184,9 +185,37 @@ def test_files_that_change_while_they_are_published_are_not(account, storage, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(own_weights, "_become_model", late)
-        assert "changed meanwhile" in refused(check(account), 400, 9)
+        assert "anew meanwhile" in refused(check(account), 400, 9)
     assert list((storage / "weights").glob("*/*")) == []
     assert check(account).status_code == 200
+
+
+@pytest.mark.parametrize("place", ["look", "gather"])
+@pytest.mark.parametrize("what", ["sent", "announced", "deleted"])
+def test_files_that_go_while_they_are_looked_at_or_published_are_no_fault_of_storage(account, monkeypatch, what, place):
+    begin(account)
+    send(account, FILES)
+    changes = {
+        "sent": lambda: account.put(again["adapter_config.json"], FILES["adapter_config.json"]),
+        "announced": lambda: announce(account, {"adapter_config.json": 1}),
+        "deleted": lambda: account.delete("models/m"),
+    }
+    again = announce(account, {name: len(content) for name, content in FILES.items()})
+    owner = own_weights.inspection if place == "look" else type(blobs())
+    plain = getattr(owner, place)
+
+    def late(*given):
+        assert changes[what]() is not None
+        clock.purge_uploads()
+        return plain(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, place, late)
+        answer = check(account)
+    if what == "deleted":
+        refused(answer, 404, 5)
+    else:
+        assert "anew meanwhile" in refused(answer, 400, 9)
 
 
 @pytest.mark.parametrize(("files", "precision"), [(FILES, "BF16"), (WHOLE, "FP16")])
