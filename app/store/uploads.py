@@ -12,6 +12,8 @@ STATUS = "case when status = 'pending' and expires_at <= clock_timestamp() then 
 COLUMNS = rows.columns(Upload).replace(" status,", f" {STATUS},")
 PARTS = rows.columns(Part)
 
+OF_WEIGHTS = "weights"
+"""The purpose of an upload whose parts become a model's files."""
 SPARE = 64 << 20
 """Parts may be sent again, up to the announced size and one part more; bytes."""
 LATE_SECONDS = 3600
@@ -59,12 +61,15 @@ def insert(
 def get(conn: Connection[Row], project_id: str, upload_id: str) -> Upload:
     """The upload of a project.
 
-    Raises Unknown when there is none, or when it is another project's.
+    Raises Unknown when there is none, when it is another project's, or when it is of weights, which are no file.
     """
     upload = rows.one(
         conn,
         Upload,
-        f"select {COLUMNS} from uploads where id = %(id)s and project_id = %(project)s",
+        f"""
+        select {COLUMNS} from uploads
+         where id = %(id)s and project_id = %(project)s and purpose <> '{OF_WEIGHTS}'
+        """,
         {"id": upload_id, "project": project_id},
     )
     if upload is None:

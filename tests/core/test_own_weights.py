@@ -31,6 +31,7 @@ def test_a_plain_configuration_tells_the_shape():
         ({"use_rslora": True, "modules_to_save": ["lm_head"]}, "sets modules_to_save, use_rslora"),
         ({"rank_pattern": {"q_proj": 8}}, "sets rank_pattern"),
         ({"something_new": 1}, "sets something_new"),
+        ({"layers_to_transform": 0}, "sets layers_to_transform"),
         ({"bias": "all"}, "bias is 'all'"),
         ({"task_type": "SEQ_CLS"}, "task_type is 'SEQ_CLS'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),

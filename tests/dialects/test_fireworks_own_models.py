@@ -63,6 +63,26 @@ def test_a_model_waits_for_its_files_and_says_what_was_not_used(account):
 
 
 @pytest.mark.parametrize(
+    "model",
+    [
+        None,
+        {"peftDetails": None, "kind": None, "displayName": None, "huggingFaceUrl": "http://["},
+        {"peftDetails": {"baseModel": None, "r": "0", "targetModules": None}},
+    ],
+)
+def test_null_means_unset_and_what_is_no_url_names_no_base(account, model):
+    made = account.post("models", {"modelId": "m", "model": model}).json
+    assert (made["state"], "peftDetails" in made) == ("UPLOADING", False)
+
+
+def test_an_upload_of_weights_is_none_of_files(account):
+    begin(account)
+    [url] = announce(account, {"config.json": 1}).values()
+    upload = url.partition("/uploads/")[2].partition("/")[0]
+    problem(account.who.post(f"/v1/uploads/{upload}/complete", {"part_ids": ["part_1"]}), 404)
+
+
+@pytest.mark.parametrize(
     ("body", "field"),
     [
         ({}, "modelId"),
@@ -222,7 +242,7 @@ def test_files_that_go_while_they_are_looked_at_or_published_are_no_fault_of_sto
 def test_only_the_precision_that_weights_have_is_prepared(account, files, precision):
     begin(account)
     refused(account.post("models/m:prepare", {"precision": precision}), 400, 9)
-    send(account, files)
+    send(account, {**files, "extra.safetensors": b"none"})
     check(account)
     for wanted in ("", "PRECISION_UNSPECIFIED", precision):
         assert account.post("models/m:prepare", {"precision": wanted}).json == {}

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import g
-from marshmallow import EXCLUDE, fields, validate
+from marshmallow import fields, validate
 
 from app.actions import named_models
 from app.core.resources import MODEL_FIELDS, NamedModel
 from app.dialects.base import caller
 from app.dialects.fireworks import base_models, paging, resources, signed
+from app.dialects.fireworks.job_fields import Given
 from app.dialects.fireworks.resources import AccountBlueprint, Resource, StatusMembers, Time
 from app.dialects.fireworks.uploading import NothingSchema, SignedUrlsSchema
 
@@ -58,11 +59,8 @@ class NamedModelSchema(Resource):
     context_length = fields.Integer(metadata={"description": "tokens"})
 
 
-class GivenModelSchema(Resource):
+class GivenModelSchema(Given):
     """What may be said of a model; what nothing here uses is named in the answer's status."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     display_name = fields.String(load_default="", validate=validate.Length(max=63))
     description = fields.String(load_default="", validate=validate.Length(max=999))
