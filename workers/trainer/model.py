@@ -75,7 +75,7 @@ def load_whole(base: Base, weights: Path, *, dtype: torch.dtype, device: str) ->
             raise
         raise Misfit(f"{type(error).__name__}: {str(error)[:300]}") from error
     if others := sorted({*found["missing_keys"], *found["unexpected_keys"]}):
-        raise Misfit(f"{len(others)} tensors are theirs or the base model's alone, as {others[0][:200]}.")
+        raise Misfit(f"{len(others)} tensors are in one of them and the base model alone, as {others[0][:200]}.")
     if getattr(config, "tie_word_embeddings", False) and not _is_tied(model):
         raise Misfit("they have a head of their own, and the base model's is tied to its embeddings.")
     return model.to(device)
