@@ -108,8 +108,11 @@ def test_a_base_that_was_fetched_from_the_hub_is_compared_with(account, base, tm
     rows = 'name = "some/base"\nsource = "some/base"\nlearning_rate = { lora = 1, full = 1 }\ncontext_length = 8\n'
     (tmp_path / "models.toml").write_text(f"[[model]]\n{rows}")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    begin(account, "n")
+    send(account, WHOLE, "n")
     with monkeypatch.context() as patch:
         patch.setattr(catalogue, "catalogue", lambda: catalogue.catalogues.load(tmp_path / "models.toml"))
+        assert "gpt-4o-mini is not in this server's catalogue any more" in refused(check(account, "n"), 400, 3)
         begin(account, peftDetails={})
         send(account, WHOLE)
         assert check(account).json["warnings"] == []

@@ -58,6 +58,7 @@ def test_a_model_waits_for_its_files_and_says_what_was_not_used(account):
     assert account.patch("models/m", {"displayName": "Ours"}).json["displayName"] == "Ours"
     [listed] = account.get("models", filter="state = UPLOADING").json["models"]
     assert listed["displayName"] == "Ours"
+    assert "one of UPLOADING, READY" in refused(account.get("models", filter="state = DONE"), 400, 3)
     assert "m" not in [each["id"] for each in account.who.get("/v1/models").json["data"]]
     assert "is not READY" in refused(train(account, warmStartFrom="m", trainingConfig={"baseModel": ""}), 400, 9)
 

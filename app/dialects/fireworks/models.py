@@ -16,6 +16,7 @@ from app.dialects.fireworks.uploading import NothingSchema, SignedUrlsSchema
 
 blueprint = AccountBlueprint("models", "Tuned models and weights of your own, under ids of your choice")
 
+STATES = ("UPLOADING", "READY")
 MODELS = paging.Collection(
     key="models",
     kinds=MODEL_FIELDS,
@@ -28,6 +29,7 @@ MODELS = paging.Collection(
         "fineTuningJob": "job_name",
         "state": "state",
     },
+    words={"state": {name: name for name in (*STATES, "STATE_UNSPECIFIED")}},
     tiebreak="id",
 )
 JOBS = {"supervised": "supervisedFineTuningJobs", "dpo": "dpoJobs"}
@@ -51,7 +53,7 @@ class NamedModelSchema(Resource):
     description = fields.String()
     create_time = Time()
     update_time = Time()
-    state = fields.String(validate=validate.OneOf(("UPLOADING", "READY")))
+    state = fields.String(validate=validate.OneOf(STATES))
     status = fields.Nested(StatusMembers)
     kind = fields.String(metadata={"description": "HF_PEFT_ADDON is an adapter, HF_BASE_MODEL whole weights"})
     peft_details = fields.Nested(PeftDetailsSchema)
