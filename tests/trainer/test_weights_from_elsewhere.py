@@ -7,8 +7,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from tests.trainer.conftest import train_here, write_job
+from tests.trainer.process import hashes
 from workers.trainer import model as models
 from workers.trainer.failures import Failure
 from workers.trainer.spec import Base, Hyperparameters
@@ -59,6 +61,18 @@ def test_of_what_comes_along_only_the_weights_are_used(tiny, brought):
     plain = models.load_base(Base("tiny", str(tiny)), dtype=torch.float32, device="cpu")
     assert loaded.config.to_diff_dict() == plain.config.to_diff_dict()
     assert loaded.generation_config.to_diff_dict() == plain.generation_config.to_diff_dict()
+
+
+@pytest.mark.parametrize("own", [None, {"do_sample": True, "temperature": 0.7, "top_k": 20, "eos_token_id": [1, 2]}])
+def test_a_model_that_is_saved_and_loaded_again_is_saved_with_the_same_bytes(tiny, tmp_path, own):
+    place = shutil.copytree(tiny, tmp_path / "base")
+    (place / "generation_config.json").unlink()
+    if own:
+        (place / "generation_config.json").write_text(json.dumps(own))
+    base, tokenizer = Base("tiny", str(place)), AutoTokenizer.from_pretrained(place)
+    models.save(models.load_base(base, dtype=torch.float32, device="cpu"), tokenizer, tmp_path / "a", base_name="tiny")
+    models.save(whole(place, tmp_path / "a"), tokenizer, tmp_path / "b", base_name="tiny")
+    assert hashes(tmp_path / "b") == hashes(tmp_path / "a")
 
 
 @pytest.mark.parametrize(

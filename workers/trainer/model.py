@@ -87,15 +87,15 @@ def _is_tied(model: Any) -> bool:
 
 def _configuration(base: Base) -> tuple[Any, GenerationConfig]:
     """What the base says of itself, and of how it generates. Raises Failure `model_load_failed`."""
-    place = {"pretrained_model_name_or_path": base.source, "revision": base.revision, "trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(**place)
+        config = AutoConfig.from_pretrained(base.source, revision=base.revision, trust_remote_code=False)
     except Exception as error:
         raise templates.load_failed(base, error) from error
     try:
         return config, GenerationConfig.from_pretrained(base.source, revision=base.revision)
-    except OSError:  # it has none of its own
-        return config, GenerationConfig.from_model_config(config)
+    except OSError:  # it has none of its own: then its configuration says it, read as transformers itself does
+        read = {"config_file_name": whole_weights.CONFIG, "_from_model_config": True}
+        return config, GenerationConfig.from_pretrained(base.source, revision=base.revision, **read)
 
 
 def _refuse_other(path: Path, config: Any) -> None:
