@@ -13,7 +13,7 @@ from app.actions.inspection import Seen
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
-from app.core.errors import Invalid, TooLarge, Unavailable, WrongState
+from app.core.errors import Invalid, OverLimit, TooLarge, Unavailable, WrongState
 from app.core.job import Part
 from app.core.resources import NamedModel, OwnWeights, Shard
 from app.store import aliases, named_models, own_weights, uploads
@@ -23,6 +23,8 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
 """Endings of files that are code, or become code when they are loaded."""
 NAMED = 5
+WAITING_AT_MOST = 100
+"""Models of a project whose files have not come, or were not validated."""
 
 
 def create(
@@ -38,12 +40,14 @@ def create(
     """Begin a model under an id that the caller chooses, whose files are to come.
 
     `base` names a base model of the catalogue, or is ""; `hyperparameters` are what is known of the shape, `ignored`
-    what was said and is not used. Raises Invalid for an id that cannot be one, and Taken.
+    what was said and is not used. Raises Invalid for an id that cannot be one, Taken, and OverLimit.
     """
     caller.must("write")
     usable_id(name, param="modelId")
     own_id = names.own_weights_id()
     with transaction() as conn:
+        if own_weights.waiting(conn, caller.project_id) >= WAITING_AT_MOST:
+            raise OverLimit(f"{WAITING_AT_MOST} models wait for their files already: validate or delete some first.")
         aliases.reserve(conn, caller.project_id, "model", name, target=own_id)
         own_weights.insert(
             conn,

@@ -44,6 +44,13 @@ def insert(
     )
 
 
+def waiting(conn: Connection[Row], project_id: str) -> int:
+    """How many weights of a project have not become a model."""
+    row = conn.execute("select count(*) as n from own_weights where project_id = %s", (project_id,)).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
 def hold(conn: Connection[Row], project_id: str, name: str) -> OwnWeights | None:
     """The weights that wait under this id, which no other transaction changes before this one has ended; or None."""
     return rows.one(
