@@ -111,7 +111,7 @@ def purge_uploads() -> None:
     for part in parts:
         storage().delete(part.path)
         with transaction() as conn:
-            uploads.purged(conn, part.id)
+            uploads.purged(conn, part)
 
 
 def run(round_: Callable[[], None], ended: threading.Event, *, seconds: float) -> None:

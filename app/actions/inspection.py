@@ -31,6 +31,8 @@ class Seen:
 
 def look(own: OwnWeights, files: Mapping[str, Part]) -> Seen:
     """Look at files by their names. Raises Invalid, saying what is wrong, and Unavailable when storage is away."""
+    if own.base and models.catalogue().find(own.base) is None:
+        raise Invalid(f"{own.base} is not in this server's catalogue any more: make the model anew with another base.")
     try:
         kind = own.hyperparameters.get("training_type", "lora" if adapters.CONFIG in files else "full")
         return _adapter(own, files) if kind == "lora" else _whole(own, files)

@@ -1,5 +1,6 @@
 """What a caller may do with the models that its project has tuned or brought, under the ids that were chosen."""
 
+from contextlib import suppress
 from typing import IO
 
 from app import blobs
@@ -101,9 +102,9 @@ def _types(model: NamedModel) -> set[str]:
     for name, size in _files(model).items():
         if name.endswith(".safetensors"):
             try:
-                with blobs.storage().open(f"{model.path}/{name}") as opened:
+                with blobs.storage().open(f"{model.path}/{name}") as opened, suppress(Malformed):  # nobody loads that
                     found |= {tensor.dtype for tensor in tensors(opened, size).values()}
-            except (Malformed, blobs.StorageError) as error:
+            except blobs.StorageError as error:
                 raise Unavailable(f"The weights of '{model.name}' cannot be read from storage.") from error
     return found
 

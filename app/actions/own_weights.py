@@ -1,7 +1,7 @@
 """Weights of a project's own: trained elsewhere, announced, sent to signed URLs, and looked at before jobs go on."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app import blobs
@@ -22,6 +22,7 @@ from app.store.db import Connection, Row, autocommit, transaction
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
 """Endings of files that are code, or become code when they are loaded."""
+NAMED = 5
 
 
 def create(
@@ -65,8 +66,7 @@ def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Anno
     Invalid for a file that cannot be one of weights, and TooLarge.
     """
     caller.must("write")
-    for file in sizes:
-        _refuse_unusable(file)
+    _refuse_unusable(sizes)
     with transaction() as conn:
         own = _held(conn, caller, name)
         before = {shard.name: shard for shard in own.announced()}
@@ -74,11 +74,10 @@ def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Anno
         wanted = sorted({**before, **new}.values(), key=lambda shard: shard.name)
         room = arrivals.room(wanted, Bounds("A model", settings().max_weights_files, settings().max_weights_mb))
         upload_id = arrivals.open_upload(
-            conn, caller.project_id, filename=name, purpose="weights", wanted=wanted, room=room
+            conn, caller.project_id, filename=name, purpose=uploads.OF_WEIGHTS, wanted=wanted, room=room
         )
-        if own.upload_id is not None:
-            kept = [shard.part_id for shard in wanted]
-            uploads.hand_over(conn, own.upload_id, to=upload_id, part_ids=kept)
+        if own.upload_id is not None and uploads.hold(conn, own.upload_id):
+            uploads.hand_over(conn, own.upload_id, to=upload_id, part_ids=[shard.part_id for shard in wanted])
             uploads.cancel(conn, caller.project_id, own.upload_id)
         own_weights.announce(conn, own.id, upload_id=upload_id, shards=wanted)
     return Announcement(upload_id, [new[file] for file in sorted(sizes)], room)
@@ -88,19 +87,24 @@ def _same(before: Shard | None, now: Shard) -> Shard:
     return before if before is not None and before.bytes == now.bytes else now
 
 
-def _refuse_unusable(name: str) -> None:
-    if not FILE_NAME.fullmatch(name):
+def _refuse_unusable(files: Iterable[str]) -> None:
+    if code := sorted(file for file in files if file.lower().endswith(CODE)):
         raise Invalid(
-            f"'{name[:64]}' cannot be a file of weights: its name has 1 to 128 letters, digits, dots, hyphens, "
-            "underscores and plus signs, begins with none of the signs but an underscore, and has no folder.",
+            f"Leave out {_named(code)}: files of Python and its pickles ({', '.join(CODE)}) can run code when they are "
+            "loaded, and are not taken. Weights come as safetensors.",
             param=arrivals.PARAM,
         )
-    if name.lower().endswith(CODE):
-        raise Invalid(
-            f"'{name}' is not taken: files of Python and its pickles ({', '.join(CODE)}) can run code when they are "
-            "loaded. Send weights as safetensors.",
-            param=arrivals.PARAM,
-        )
+    for file in files:
+        if not FILE_NAME.fullmatch(file):
+            raise Invalid(
+                f"'{file[:64]}' cannot be a file of weights: its name has 1 to 128 letters, digits, dots, hyphens, "
+                "underscores and plus signs, begins with none of the signs but an underscore, and has no folder.",
+                param=arrivals.PARAM,
+            )
+
+
+def _named(files: Sequence[str]) -> str:
+    return ", ".join(f"'{file[:64]}'" for file in files[:NAMED]) + (", …" if len(files) > NAMED else "")
 
 
 def _held(conn: Connection[Row], caller: Caller, name: str) -> OwnWeights:
@@ -123,16 +127,27 @@ def check(caller: Caller, name: str) -> list[str]:
     if model.is_ready:
         return model.warnings
     caller.must("write")
+    try:
+        return _made(caller, model.name)
+    except (WrongState, Unavailable):
+        with autocommit() as conn:
+            model = named_models.get(conn, caller.project_id, name)
+        if model.is_ready:  # another request has made it so meanwhile
+            return model.warnings
+        raise
+
+
+def _made(caller: Caller, name: str) -> list[str]:
     with transaction() as conn:
         own = _held(conn, caller, name)
         files = _arrived(name, own, uploads.parts(conn, own.upload_id or ""))
-    seen = inspection.look(own, files)
     try:
-        _publish(caller, model.name, own, files, seen)
-    except WrongState:
-        with autocommit() as conn:
-            if not named_models.get(conn, caller.project_id, name).is_ready:  # else another request has made it so
-                raise
+        seen = inspection.look(own, files)
+        _publish(caller, name, own, files, seen)
+    except Unavailable:
+        with transaction() as conn:
+            _refuse_changed(conn, _held(conn, caller, name), own, files)
+        raise
     return seen.warnings
 
 
@@ -142,8 +157,10 @@ def _arrived(name: str, own: OwnWeights, received: Sequence[Part]) -> dict[str, 
     if not shards:
         raise WrongState(f"No files have come for the model '{name}': use :getUploadEndpoint.")
     if missing := [shard.name for shard in shards if shard.part_id not in by_id]:
-        some = ", ".join(f"'{file}'" for file in missing[:5])
-        raise WrongState(f"{len(missing)} of {len(shards)} files of '{name}' have not come: {some}.")
+        raise WrongState(
+            f"{len(missing)} of {len(shards)} files of '{name}' have not come: {_named(missing)}. Send them, or delete "
+            "the model and make it anew without them."
+        )
     if sum(part.bytes for part in received) > settings().max_weights_mb * MEGABYTE:
         raise TooLarge(f"The files are larger than {settings().max_weights_mb} MB together.")
     return {shard.name: by_id[shard.part_id] for shard in shards}
@@ -175,11 +192,9 @@ def _become_model(
     path: str,
 ) -> None:
     held = _held(conn, caller, name)
-    upload_id = held.upload_id or ""
-    if held != own or not uploads.end(conn, upload_id):
-        raise WrongState("The time for these files is over, or others were announced: send them again.")
-    if {part.path for part in files.values()} != {part.path for part in uploads.parts(conn, upload_id)}:
-        raise WrongState("The files have changed meanwhile: try again.")
+    if not uploads.end(conn, held.upload_id or ""):
+        raise WrongState("The time for these files is over: announce and send them again.")
+    _refuse_changed(conn, held, own, files)
     own_weights.become_model(
         conn,
         own.id,
@@ -195,6 +210,13 @@ def _become_model(
             "files": {file: part.bytes for file, part in sorted(files.items())},
         },
     )
+
+
+def _refuse_changed(conn: Connection[Row], held: OwnWeights, own: OwnWeights, files: Mapping[str, Part]) -> None:
+    """Raise WrongState unless the files are still those that were looked at."""
+    now = {part.path for part in uploads.parts(conn, held.upload_id or "")}
+    if held != own or now != {part.path for part in files.values()}:
+        raise WrongState("The files were sent or announced anew meanwhile: try again when all have come.")
 
 
 def delete(caller: Caller, name: str) -> None:

@@ -15,7 +15,6 @@ HARMLESS = {
     "megatron_core", "qalora_group_size", "runtime_config",
 }  # fmt: skip
 """Members of a configuration that are looked at, or change no weight; whatever else is set makes another adapter."""
-UNSET: tuple[Any, ...] = (None, False, "", [], {})
 WORDS = {
     "bias": ("none", None),
     "task_type": ("CAUSAL_LM", None),
@@ -30,12 +29,12 @@ def shape(config: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters that an adapter has by its making. Raises Invalid for one that is not made here."""
     if config.get("peft_type") != "LORA":
         raise Invalid(f"{CONFIG}: peft_type is {config.get('peft_type')!r}; adapters here are LORA.")
-    if others := sorted(name for name, value in config.items() if name not in HARMLESS and value not in UNSET):
+    if others := sorted(name for name, value in config.items() if name not in HARMLESS and _is_set(value)):
         named = ", ".join(name[:64] for name in others[:5])
         raise Invalid(f"{CONFIG} sets {named}: training here knows plain LoRA alone, and would go on without it.")
     for name, words in WORDS.items():
         if config.get(name) not in words:
-            raise Invalid(f"{CONFIG}: {name} is {str(config[name])[:64]!r}; it can be {words[0]!r}.")
+            raise Invalid(f"{CONFIG}: {name} is {config[name]!r:.64}; it can be {' or '.join(map(repr, words))}.")
     targets = config.get("target_modules")
     found = {
         "lora_rank": config.get("r"),
@@ -46,6 +45,11 @@ def shape(config: Mapping[str, Any]) -> dict[str, Any]:
         if not LIMITS[name].accepts(found[name]):
             raise Invalid(f"{CONFIG}: {written} must be {LIMITS[name].text}.")
     return {"training_type": "lora", **found}
+
+
+def _is_set(value: object) -> bool:
+    """Whether a member says anything; 0 does: it may be a layer's number."""
+    return value is not None and value is not False and value not in ("", [], {})
 
 
 def check(shape: Mapping[str, Any], tensors: Mapping[str, Tensor], base: Mapping[str, Tensor] | None) -> None:

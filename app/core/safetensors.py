@@ -41,7 +41,9 @@ def tensors(opened: IO[bytes], size: int) -> dict[str, Tensor]:
         raise Malformed("has a header that is no JSON") from error
     if not isinstance(header, dict):
         raise Malformed("has a header that is no JSON object")
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise Malformed("has a __metadata__ that is no object of texts")
     spans, found = [], {}
     for name, entry in header.items():
         found[name], span = _read(name, entry)

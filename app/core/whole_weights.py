@@ -11,10 +11,11 @@ TYPES = ("F32", "F16", "BF16")
 ALIKE = (
     "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "tie_word_embeddings", "n_embd", "n_inner", "n_layer", "n_head", "d_model",
-    "num_layers", "num_heads",
+    "num_layers", "num_heads", "hidden_act", "rms_norm_eps", "rope_theta", "rope_type",
 )  # fmt: skip
-"""Members of a configuration that decide which tensors there are, and of which shape."""
-
+"""Members of a configuration that decide which tensors there are, of which shape, and what is computed with them."""
+ROPE = ("rope_parameters", "rope_scaling")
+"""What rotary embeddings are, as transformers writes it since 5, and as it did before, beside `rope_theta`."""
 
 CODE = ("auto_map", "attn_implementation", "experts_implementation")
 """Parts of the names of members that name code to load a model with, from the hub if need be."""
@@ -37,8 +38,20 @@ def refuse_unknown_kind(config: Mapping[str, Any]) -> None:
 
 def differences(config: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
     """In what a configuration is another one than a base model's, in words; only what both say is compared."""
-    both = [name for name in ALIKE if config.get(name) is not None and base.get(name) is not None]
-    return [f"{name} {config[name]!r} instead of {base[name]!r}"[:200] for name in both if config[name] != base[name]]
+    told, known = _told(config), _told(base)
+    both = [name for name in ALIKE if told.get(name) is not None and known.get(name) is not None]
+    return [f"{name} {told[name]!r} instead of {known[name]!r}"[:200] for name in both if told[name] != known[name]]
+
+
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with its rotary embeddings among the rest; those of several kinds of layers are left alone."""
+    if not any(name in config for name in (*ROPE, "rope_theta")):
+        return dict(config)
+    written: Mapping[str, Any] = next((config[name] for name in ROPE if isinstance(config.get(name), dict)), {})
+    if any(isinstance(value, dict) for value in written.values()):
+        return {**config, "rope_theta": None, "rope_type": None}
+    kind = written.get("rope_type", written.get("type", "default"))
+    return {**config, "rope_theta": written.get("rope_theta", config.get("rope_theta")), "rope_type": kind}
 
 
 def listed_files(index: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,8 @@ STATUS = "case when status = 'pending' and expires_at <= clock_timestamp() then 
 COLUMNS = rows.columns(Upload).replace(" status,", f" {STATUS},")
 PARTS = rows.columns(Part)
 
+OF_WEIGHTS = "weights"
+"""The purpose of an upload whose parts become a model's files."""
 SPARE = 64 << 20
 """Parts may be sent again, up to the announced size and one part more; bytes."""
 LATE_SECONDS = 3600
@@ -59,12 +61,15 @@ def insert(
 def get(conn: Connection[Row], project_id: str, upload_id: str) -> Upload:
     """The upload of a project.
 
-    Raises Unknown when there is none, or when it is another project's.
+    Raises Unknown when there is none, when it is another project's, or when it is of weights, which are no file.
     """
     upload = rows.one(
         conn,
         Upload,
-        f"select {COLUMNS} from uploads where id = %(id)s and project_id = %(project)s",
+        f"""
+        select {COLUMNS} from uploads
+         where id = %(id)s and project_id = %(project)s and purpose <> '{OF_WEIGHTS}'
+        """,
         {"id": upload_id, "project": project_id},
     )
     if upload is None:
@@ -108,7 +113,8 @@ def put_part(conn: Connection[Row], part_id: str, *, upload_id: str, size: int, 
         """
         with former as (select path from upload_parts where id = %(id)s)
         insert into upload_parts (id, upload_id, bytes, path) values (%(id)s, %(upload)s, %(bytes)s, %(path)s)
-        on conflict (id) do update set path = excluded.path, bytes = excluded.bytes
+        on conflict (id) do update
+           set upload_id = excluded.upload_id, path = excluded.path, bytes = excluded.bytes
         returning (select path from former) as former
         """,
         {"id": part_id, "upload": upload_id, "bytes": size, "path": path},
@@ -153,14 +159,16 @@ def cancel(conn: Connection[Row], project_id: str, upload_id: str) -> Upload | N
     )
 
 
+def hold(conn: Connection[Row], upload_id: str) -> bool:
+    """Let an upload neither end nor admit a part before this transaction has ended; False when it has ended already."""
+    query = "select from uploads where id = %s and status = 'pending' for update"
+    return conn.execute(query, (upload_id,)).rowcount == 1
+
+
 def hand_over(conn: Connection[Row], upload_id: str, *, to: str, part_ids: Sequence[str]) -> None:
-    """Give parts of an upload that has not ended to another one, so that they do not end with it."""
+    """Give parts of an upload, held before so that all are seen, to another one, so that they do not end with it."""
     conn.execute(
-        """
-        with held as (select id from uploads where id = %(upload)s and status = 'pending' for update)
-        update upload_parts p set upload_id = %(to)s
-          from held where p.upload_id = held.id and p.id = any(%(parts)s)
-        """,
+        "update upload_parts set upload_id = %(to)s where upload_id = %(upload)s and id = any(%(parts)s)",
         {"upload": upload_id, "to": to, "parts": list(part_ids)},
     )
 
@@ -195,6 +203,6 @@ def purgeable(conn: Connection[Row], *, limit: int = 100) -> list[Part]:
     )
 
 
-def purged(conn: Connection[Row], part_id: str) -> None:
-    """Forget a part whose bytes are gone."""
-    conn.execute("delete from upload_parts where id = %s", (part_id,))
+def purged(conn: Connection[Row], part: Part) -> None:
+    """Forget a part whose bytes are gone, unless it has come again since."""
+    conn.execute("delete from upload_parts where id = %s and path = %s", (part.id, part.path))

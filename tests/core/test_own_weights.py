@@ -31,6 +31,7 @@ def test_a_plain_configuration_tells_the_shape():
         ({"use_rslora": True, "modules_to_save": ["lm_head"]}, "sets modules_to_save, use_rslora"),
         ({"rank_pattern": {"q_proj": 8}}, "sets rank_pattern"),
         ({"something_new": 1}, "sets something_new"),
+        ({"layers_to_transform": 0}, "sets layers_to_transform"),
         ({"bias": "all"}, "bias is 'all'"),
         ({"task_type": "SEQ_CLS"}, "task_type is 'SEQ_CLS'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
@@ -92,6 +93,28 @@ def test_architectures_are_compared_by_what_both_tell():
         "model_type 'qwen2' instead of 'llama'",
         "vocab_size 500 instead of 400",
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "base", "words"),
+    [
+        (
+            {"rope_theta": 1e6, "rope_scaling": None},
+            {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}},
+            [],
+        ),
+        ({"rope_theta": 1e6}, {"rope_theta": 1e4}, ["rope_theta 1000000.0 instead of 10000.0"]),
+        (
+            {"rope_theta": 1e6, "rope_scaling": {"type": "yarn", "factor": 4.0}},
+            {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}},
+            ["rope_type 'yarn' instead of 'default'"],
+        ),
+        ({"rope_theta": 1e6}, {"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, []),
+        ({}, {"rope_theta": 1e4}, []),
+    ],
+)
+def test_rotary_embeddings_are_compared_however_they_are_written(config, base, words):
+    assert whole_weights.differences(config, base) == words
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def test_a_header_tells_type_and_shape_of_each_tensor():
         ((MOST_HEADER_BYTES + 1).to_bytes(8, "little") + bytes(MOST_HEADER_BYTES + 1), "may have one of"),
         ((100_000).to_bytes(8, "little") + b"[" * 100_000, "no JSON"),
         ((2).to_bytes(8, "little") + b"[]", "no JSON object"),
+        (file({"a": (2,)}, __metadata__=["pt"]), "no object of texts"),
+        (file({"a": (2,)}, __metadata__={"step": 1}), "no object of texts"),
         (file({"a": (2,)})[:-1], "7 bytes of tensors"),
         (file({"a": (2,)}) + b"x", "9 bytes of tensors"),
         (file({"a": (2,)}, b=ONE), "overlap"),

@@ -46,6 +46,13 @@ def test_files_that_are_never_loaded_or_are_paths_are_refused_when_they_are_anno
     assert words in refused(account.post("models/m:getUploadEndpoint", {"filenameToSize": {name: 1}}), 400, 3)
 
 
+def test_all_that_a_trainer_left_beside_its_weights_is_named_at_once(account):
+    begin(account)
+    sizes = dict.fromkeys([*FILES, "training_args.bin", "optimizer.pt", "rng_state.pth"], 1)
+    told = refused(account.post("models/m:getUploadEndpoint", {"filenameToSize": sizes}), 400, 3)
+    assert told.startswith("Leave out 'optimizer.pt', 'rng_state.pth', 'training_args.bin': ")
+
+
 def test_weights_are_bounded_in_number_and_in_bytes(account):
     begin(account)
     url = "models/m:getUploadEndpoint"
@@ -101,8 +108,11 @@ def test_a_base_that_was_fetched_from_the_hub_is_compared_with(account, base, tm
     rows = 'name = "some/base"\nsource = "some/base"\nlearning_rate = { lora = 1, full = 1 }\ncontext_length = 8\n'
     (tmp_path / "models.toml").write_text(f"[[model]]\n{rows}")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    begin(account, "n")
+    send(account, WHOLE, "n")
     with monkeypatch.context() as patch:
         patch.setattr(catalogue, "catalogue", lambda: catalogue.catalogues.load(tmp_path / "models.toml"))
+        assert "gpt-4o-mini is not in this server's catalogue any more" in refused(check(account, "n"), 400, 3)
         begin(account, peftDetails={})
         send(account, WHOLE)
         assert check(account).json["warnings"] == []

@@ -58,8 +58,29 @@ def test_a_model_waits_for_its_files_and_says_what_was_not_used(account):
     assert account.patch("models/m", {"displayName": "Ours"}).json["displayName"] == "Ours"
     [listed] = account.get("models", filter="state = UPLOADING").json["models"]
     assert listed["displayName"] == "Ours"
+    assert "one of UPLOADING, READY" in refused(account.get("models", filter="state = DONE"), 400, 3)
     assert "m" not in [each["id"] for each in account.who.get("/v1/models").json["data"]]
     assert "is not READY" in refused(train(account, warmStartFrom="m", trainingConfig={"baseModel": ""}), 400, 9)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        None,
+        {"peftDetails": None, "kind": None, "displayName": None, "huggingFaceUrl": "http://["},
+        {"peftDetails": {"baseModel": None, "r": "0", "targetModules": None}},
+    ],
+)
+def test_null_means_unset_and_what_is_no_url_names_no_base(account, model):
+    made = account.post("models", {"modelId": "m", "model": model}).json
+    assert (made["state"], "peftDetails" in made) == ("UPLOADING", False)
+
+
+def test_an_upload_of_weights_is_none_of_files(account):
+    begin(account)
+    [url] = announce(account, {"config.json": 1}).values()
+    upload = url.partition("/uploads/")[2].partition("/")[0]
+    problem(account.who.post(f"/v1/uploads/{upload}/complete", {"part_ids": ["part_1"]}), 404)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +185,7 @@ def test_of_two_who_validate_at_once_both_are_told_that_it_is_done(account, stor
         seen = look(own, files)
         monkeypatch.setattr(own_weights.inspection, "look", look)
         assert check(account).status_code == 200
+        clock.purge_uploads()
         return seen
 
     monkeypatch.setattr(own_weights.inspection, "look", late)
@@ -184,16 +206,44 @@ def test_files_that_change_while_they_are_published_are_not(account, storage, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(own_weights, "_become_model", late)
-        assert "changed meanwhile" in refused(check(account), 400, 9)
+        assert "anew meanwhile" in refused(check(account), 400, 9)
     assert list((storage / "weights").glob("*/*")) == []
     assert check(account).status_code == 200
+
+
+@pytest.mark.parametrize("place", ["look", "gather"])
+@pytest.mark.parametrize("what", ["sent", "announced", "deleted"])
+def test_files_that_go_while_they_are_looked_at_or_published_are_no_fault_of_storage(account, monkeypatch, what, place):
+    begin(account)
+    send(account, FILES)
+    changes = {
+        "sent": lambda: account.put(again["adapter_config.json"], FILES["adapter_config.json"]),
+        "announced": lambda: announce(account, {"adapter_config.json": 1}),
+        "deleted": lambda: account.delete("models/m"),
+    }
+    again = announce(account, {name: len(content) for name, content in FILES.items()})
+    owner = own_weights.inspection if place == "look" else type(blobs())
+    plain = getattr(owner, place)
+
+    def late(*given):
+        assert changes[what]() is not None
+        clock.purge_uploads()
+        return plain(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, place, late)
+        answer = check(account)
+    if what == "deleted":
+        refused(answer, 404, 5)
+    else:
+        assert "anew meanwhile" in refused(answer, 400, 9)
 
 
 @pytest.mark.parametrize(("files", "precision"), [(FILES, "BF16"), (WHOLE, "FP16")])
 def test_only_the_precision_that_weights_have_is_prepared(account, files, precision):
     begin(account)
     refused(account.post("models/m:prepare", {"precision": precision}), 400, 9)
-    send(account, files)
+    send(account, {**files, "extra.safetensors": b"none"})
     check(account)
     for wanted in ("", "PRECISION_UNSPECIFIED", precision):
         assert account.post("models/m:prepare", {"precision": wanted}).json == {}

@@ -123,3 +123,9 @@ def new_model(job: Job, name: str) -> Model:
     return Model(
         name, job.project_id, job.org_id, job.id, "tiny", f"jobs/{job.id}/a{job.attempt}/model", {}, job.created_at
     )
+
+
+def waits_for_a_lock() -> bool:
+    """Whether anybody is held up by another's transaction."""
+    with transaction() as conn:
+        return bool(conn.execute("select from pg_locks where not granted").rowcount)

@@ -13,7 +13,7 @@ from app.core.resources import Shard
 from app.store import aliases, datasets, files, shards, uploads
 from app.store.db import transaction
 from tests.services import eventually
-from tests.store.conftest import PROJECT
+from tests.store.conftest import PROJECT, waits_for_a_lock
 
 
 def reserved(alias: str, target: str, *, project: str = PROJECT, kind: str = "dataset") -> None:
@@ -69,11 +69,6 @@ def test_of_two_who_ask_for_an_id_at_once_one_gets_it(key_id):
         with pytest.raises(Taken):
             rival.result(60)
     assert target("a") == "file-1"
-
-
-def waits_for_a_lock() -> bool:
-    with transaction() as conn:
-        return bool(conn.execute("select from pg_locks where not granted").rowcount)
 
 
 @pytest.mark.parametrize("end", ["deleted", "expired"])

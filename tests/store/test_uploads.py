@@ -1,5 +1,7 @@
 """Uploads in the database: what they admit, how they end, and which bytes may go."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app.core import names
@@ -7,7 +9,8 @@ from app.core.errors import Unknown
 from app.core.job import Part, Upload
 from app.store import uploads
 from app.store.db import transaction
-from tests.store.conftest import PROJECT
+from tests.services import eventually
+from tests.store.conftest import PROJECT, waits_for_a_lock
 
 
 def begun(size: int = 10, *, open_seconds: int = 3600) -> Upload:
@@ -117,7 +120,46 @@ def test_the_parts_of_an_upload_may_go_once_it_has_ended(upload, end):
     end(upload)
     assert purgeable() == [made.id]
     with transaction() as conn:
-        uploads.purged(conn, made.id)
+        uploads.purged(conn, made)
     assert purgeable() == []
     with transaction() as conn:
         assert uploads.parts(conn, other.upload_id) == [other]
+
+
+def come(upload: Upload, part_id: str, path: str) -> None:
+    with transaction() as conn:
+        assert uploads.admit(conn, upload.id, 1)
+        uploads.put_part(conn, part_id, upload_id=upload.id, size=1, path=path)
+
+
+def given(upload: Upload, other: Upload, part_id: str) -> None:
+    with transaction() as conn:
+        assert uploads.hold(conn, upload.id)
+        uploads.hand_over(conn, upload.id, to=other.id, part_ids=[part_id])
+
+
+def test_a_part_that_comes_while_parts_are_handed_over_goes_along(upload):
+    other, part_id = begun(), names.part_id()
+    with ThreadPoolExecutor(1) as threads:
+        with transaction() as conn:
+            assert uploads.admit(conn, upload.id, 1)
+            handing = threads.submit(given, upload, other, part_id)
+            eventually(waits_for_a_lock)
+            uploads.put_part(conn, part_id, upload_id=upload.id, size=1, path="a")
+        handing.result()
+    with transaction() as conn:
+        assert [each.path for each in uploads.parts(conn, other.id)] == ["a"]
+
+
+def test_a_part_that_comes_again_after_its_upload_has_ended_is_not_purged_with_what_it_was(upload):
+    other, part_id = begun(), names.part_id()
+    come(upload, part_id, "old")
+    cancelled(upload)
+    with transaction() as conn:
+        [old] = uploads.purgeable(conn)
+    come(other, part_id, "new")
+    with transaction() as conn:
+        uploads.purged(conn, old)
+    assert purgeable() == []
+    with transaction() as conn:
+        assert [each.path for each in uploads.parts(conn, other.id)] == ["new"]

@@ -45,14 +45,14 @@ def _chat(line: str) -> Chat:
     return chat
 
 
-def _plain(base: Base, weights: Path | None = None) -> Any:
-    return models.load_base(base, dtype=torch.float32, device="cpu", weights=weights).eval()
+def _plain(base: Base) -> Any:
+    return models.load_base(base, dtype=torch.float32, device="cpu").eval()
 
 
 def _tuned(directory: Path, base: Base) -> Any:
     """The tuned model, an adapter on a copy of the base or all weights."""
     if not (directory / "adapter_config.json").exists():
-        return _plain(base, directory)
+        return models.load_whole(base, directory, dtype=torch.float32, device="cpu").eval()
     from peft import PeftModel
 
     return PeftModel.from_pretrained(_plain(base), directory).eval()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from app.core import whole_weights
 from workers.trainer import attention, templates
 from workers.trainer.failures import Failure, is_out_of_memory
 from workers.trainer.spec import Base, Hyperparameters
@@ -39,23 +39,76 @@ def count_parameters(base: Base) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def load_base(base: Base, *, dtype: torch.dtype, device: str, weights: Path | None = None) -> Any:
-    """The causal model, from `weights` where given. Raises Failure `model_load_failed`, and Misfit for the weights."""
+def load_base(base: Base, *, dtype: torch.dtype, device: str) -> Any:
+    """The causal model as the catalogue names it. Raises Failure `model_load_failed`."""
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            weights or base.source,
-            revision=None if weights else base.revision,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
+            base.source, revision=base.revision, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        if weights is not None:
-            raise Misfit(f"{type(error).__name__}: {error}") from error
         raise templates.load_failed(base, error) from error
     return model.to(device)
+
+
+def load_whole(base: Base, weights: Path, *, dtype: torch.dtype, device: str) -> Any:
+    """The causal model with every weight from a directory, and with the base's configuration.
+
+    One that came with weights may name other files, another model, or what no machine holds: it is compared, not used.
+    Raises Failure `model_load_failed`, and Misfit.
+    """
+    config, generation = _configuration(base)
+    _refuse_other(weights / whole_weights.CONFIG, config)
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            weights,
+            config=config,
+            generation_config=generation,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise Misfit(f"{type(error).__name__}: {str(error)[:300]}") from error
+    if others := sorted({*found["missing_keys"], *found["unexpected_keys"]}):
+        raise Misfit(f"{len(others)} tensors are in one of them and the base model alone, as {others[0][:200]}.")
+    if getattr(config, "tie_word_embeddings", False) and not _is_tied(model):
+        raise Misfit("they have a head of their own, and the base model's is tied to its embeddings.")
+    return model.to(device)
+
+
+def _is_tied(model: Any) -> bool:
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def _configuration(base: Base) -> tuple[Any, GenerationConfig]:
+    """What the base says of itself, and of how it generates. Raises Failure `model_load_failed`."""
+    place = {"pretrained_model_name_or_path": base.source, "revision": base.revision, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(**place)
+    except Exception as error:
+        raise templates.load_failed(base, error) from error
+    try:
+        return config, GenerationConfig.from_pretrained(base.source, revision=base.revision)
+    except OSError:  # it has none of its own
+        return config, GenerationConfig.from_model_config(config)
+
+
+def _refuse_other(path: Path, config: Any) -> None:
+    """Raise Misfit for a configuration that is another model's than `config`, or than the text model's inside."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise Misfit(f"{path.name} cannot be read.") from error
+    if not isinstance(found, dict):
+        raise Misfit(f"{path.name} is no JSON object.")
+    others = [whole_weights.differences(found, each.to_dict()) for each in (config, config.get_text_config())]
+    if all(others):
+        raise Misfit(f"{path.name} is not the base model's: {'; '.join(others[0])}.")
 
 
 def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], weights: Path | None) -> Any:
@@ -64,11 +117,24 @@ def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], 
     Trainable weights are float32; a frozen base is kept in the run's dtype. Raises Failure `model_load_failed` and
     `lora_targets_unknown`, and Misfit when the weights are not of this model.
     """
-    device = environment["device"]
-    if settings.training_type == "full":
-        return load_base(base, dtype=torch.float32, device=device, weights=weights).train()
-    model = load_base(base, dtype=getattr(torch, environment["dtype"]), device=device)
-    return _with_adapter(model, base, settings, weights).train()
+    device, is_whole = environment["device"], settings.training_type == "full"
+    if is_whole and weights is not None:
+        model = load_whole(base, weights, dtype=torch.float32, device=device)
+    else:
+        dtype = torch.float32 if is_whole else getattr(torch, environment["dtype"])
+        model = load_base(base, dtype=dtype, device=device)
+    if not is_whole:
+        model = _with_adapter(model, base, settings, weights)
+    if weights is not None:
+        _refuse_not_finite(model)
+    return model.train()
+
+
+def _refuse_not_finite(model: Any) -> None:
+    """Raise Misfit for trainable weights of which one is no number: the loss would blame the rows."""
+    for name, weight in trainable(model).items():
+        if not torch.isfinite(weight).all():
+            raise Misfit(f"{name[:200]} has values that are no finite numbers.")
 
 
 def _with_adapter(model: Any, base: Base, settings: Hyperparameters, weights: Path | None) -> Any:
@@ -98,7 +164,9 @@ def _fill(adapted: Any, path: Path) -> None:
 
     try:
         done = set_peft_model_state_dict(adapted, load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise Misfit(f"they are no adapter of this shape: {str(error)[:300]}.") from error
     if done.unexpected_keys or trainable(adapted).keys() & set(done.missing_keys):
         raise Misfit("they are an adapter of other modules.")

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import g
-from marshmallow import EXCLUDE, fields, validate
+from marshmallow import fields, validate
 
 from app.actions import named_models
 from app.core.resources import MODEL_FIELDS, NamedModel
 from app.dialects.base import caller
 from app.dialects.fireworks import base_models, paging, resources, signed
+from app.dialects.fireworks.job_fields import Given
 from app.dialects.fireworks.resources import AccountBlueprint, Resource, StatusMembers, Time
 from app.dialects.fireworks.uploading import NothingSchema, SignedUrlsSchema
 
 blueprint = AccountBlueprint("models", "Tuned models and weights of your own, under ids of your choice")
 
+STATES = ("UPLOADING", "READY")
 MODELS = paging.Collection(
     key="models",
     kinds=MODEL_FIELDS,
@@ -27,6 +29,7 @@ MODELS = paging.Collection(
         "fineTuningJob": "job_name",
         "state": "state",
     },
+    words={"state": {name: name for name in (*STATES, "STATE_UNSPECIFIED")}},
     tiebreak="id",
 )
 JOBS = {"supervised": "supervisedFineTuningJobs", "dpo": "dpoJobs"}
@@ -50,7 +53,7 @@ class NamedModelSchema(Resource):
     description = fields.String()
     create_time = Time()
     update_time = Time()
-    state = fields.String(validate=validate.OneOf(("UPLOADING", "READY")))
+    state = fields.String(validate=validate.OneOf(STATES))
     status = fields.Nested(StatusMembers)
     kind = fields.String(metadata={"description": "HF_PEFT_ADDON is an adapter, HF_BASE_MODEL whole weights"})
     peft_details = fields.Nested(PeftDetailsSchema)
@@ -58,11 +61,8 @@ class NamedModelSchema(Resource):
     context_length = fields.Integer(metadata={"description": "tokens"})
 
 
-class GivenModelSchema(Resource):
+class GivenModelSchema(Given):
     """What may be said of a model; what nothing here uses is named in the answer's status."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     display_name = fields.String(load_default="", validate=validate.Length(max=63))
     description = fields.String(load_default="", validate=validate.Length(max=999))

@@ -10,6 +10,7 @@ from app.actions import models, named_models, own_weights
 from app.core.errors import Invalid
 from app.dialects.base import caller
 from app.dialects.fireworks import base_models, resources, signed
+from app.dialects.fireworks.job_fields import Given, Knob
 from app.dialects.fireworks.models import GivenModelSchema, NamedModelSchema, shown
 from app.dialects.fireworks.resources import AccountBlueprint, Resource
 from app.dialects.fireworks.uploading import NothingSchema, SignedUrlsSchema, SizesSchema
@@ -34,14 +35,11 @@ USED = {"displayName", "description", "kind", "peftDetails"}
 USED_OF_ADAPTERS = {"baseModel", "r", "targetModules"}
 
 
-class GivenPeftSchema(Resource):
-    """What an adapter is made of; zero and empty are seen from its files."""
-
-    class Meta:
-        unknown = EXCLUDE
+class GivenPeftSchema(Given):
+    """What an adapter is made of; what is unset is seen from its files."""
 
     base_model = fields.String(load_default="", metadata={"description": "Names the base of whole weights too"})
-    r = fields.Integer(strict=True, load_default=0, validate=validate.Range(0, 512))
+    r = Knob("lora_rank", "The rank")
     target_modules = fields.List(fields.String(), load_default=list)
 
 
@@ -59,21 +57,15 @@ class GivenWeightsSchema(GivenModelSchema):
     )
 
 
-class NewModelSchema(Resource):
+class NewModelSchema(Given):
     """A model that is to be made of files."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     model_id = fields.String(required=True)
     model = fields.Nested(GivenWeightsSchema, load_default=lambda: GivenWeightsSchema().load({}))
 
 
-class PrecisionSchema(Resource):
+class PrecisionSchema(Given):
     """The precision that weights are wanted in."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     precision = fields.String(load_default="")
 
@@ -125,9 +117,15 @@ def _base(given: dict[str, Any]) -> tuple[str, bool]:
             return base_models.named(named), False
         except Invalid as error:
             raise Invalid(error.message, param="model.peftDetails.baseModel") from error
-    of_hub = urlsplit(given["hugging_face_url"]).path.strip("/")
-    found = models.catalogue().find(of_hub) if of_hub else None
+    found = models.catalogue().find(_path(given["hugging_face_url"]).strip("/"))
     return (found.name, True) if found else ("", False)
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # no URL at all
+        return ""
 
 
 def _shape(given: dict[str, Any]) -> dict[str, Any]:
