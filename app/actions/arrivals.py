@@ -104,6 +104,8 @@ def keep(project_id: str, upload_id: str, name: str, permit: Permit, received: I
 
     Raises Forbidden when it has not its size, or was sent too often.
     """
+    if _lacks_an_empty_line(name, permit, received):
+        received.write(b"\n")
     if not permit.fits(received.size):
         raise wrong_size(name, permit)
     shard = _awaited(project_id, upload_id, name, permit)
@@ -113,3 +115,9 @@ def keep(project_id: str, upload_id: str, name: str, permit: Permit, received: I
         former = uploads.put_part(conn, shard.part_id, upload_id=upload_id, size=received.size, path=received.path)
     if former is not None:
         blobs.storage().delete(former)
+
+
+def _lacks_an_empty_line(name: str, permit: Permit, received: Incoming) -> bool:
+    """Whether an empty line alone is missing: Portkey's gateway announces one end of a line more than it sends."""
+    is_short = permit.is_exact and received.size + 1 == permit.size
+    return is_short and name.endswith(".jsonl") and received.last == b"\n"

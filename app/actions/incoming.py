@@ -27,13 +27,14 @@ class RowCount:
 
 
 class Incoming:
-    """Bytes that are being received, at most `limit` of them; `rows`, if set, counts theirs."""
+    """Bytes that are being received, at most `limit` of them, up to the `last`; `rows`, if set, counts theirs."""
 
     def __init__(self, path: str, *, limit: int, too_large: Callable[[], JobServiceError]) -> None:
         self.path = path
         self.limit = limit
         self.too_large = too_large
         self.rows: RowCount | None = None
+        self.last = b""
         self.writer = blobs.storage().writer(path)
 
     @property
@@ -46,6 +47,7 @@ class Incoming:
         if self.writer.size + len(chunk) > self.limit:
             raise self.too_large()
         self.writer.write(chunk)
+        self.last = chunk[-1:] or self.last
         if self.rows is not None:
             self.rows.add(chunk)
 

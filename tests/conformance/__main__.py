@@ -44,7 +44,9 @@ def measure(folder: Path) -> verdict.Verdict:
         for each in suites:
             print(f"The tests of {each.source.name} against the application", flush=True)
             server_url = stack.base_url.removesuffix("/v1")
-            results += each.run(server_url, folder / f"{each.source.name}.xml", os.environ)
+            found = each.run(server_url, folder / f"{each.source.name}.xml", os.environ)
+            print("\n".join(f"  {line}" for line in verdict.by_module(found)))
+            results += found
         return verdict.judge(results)
 
 

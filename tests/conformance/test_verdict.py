@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.suite import CLIENTS, Result, read, requirements
-from tests.conformance.verdict import judge
+from tests.conformance.verdict import by_module, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = """<?xml version="1.0"?><testsuites><testsuite>
@@ -30,6 +30,13 @@ def test_a_report_is_read_test_by_test(tmp_path):
         ("tests.a.TestA::test_waits", "skipped"),
     ]
     assert "expected a string" in found[1].text
+
+
+def test_the_results_of_each_module_are_counted_apart():
+    assert by_module([PASSED, PASSED, Result(GRADER, "failed", GONE)]) == [
+        "tests.test_files: 2 tests: 2 passed, 0 failed, 0 skipped",
+        "fine_tuning.alpha.test_graders: 1 tests: 0 passed, 1 failed, 0 skipped",
+    ]
 
 
 def test_a_failure_that_was_announced_is_named_and_conforms():

@@ -38,13 +38,25 @@ class Verdict:
     @property
     def line(self) -> str:
         """Passed, failed, skipped, in words."""
-        total = self.counts.total()
-        return f"{total} tests: " + ", ".join(f"{self.counts[end]} {end}" for end in ("passed", "failed", "skipped"))
+        return _line(self.counts)
 
     @property
     def conforms(self) -> bool:
         """Whether tests ran, and all that failed were announced."""
         return self.counts["passed"] > 0 and not self.unexplained
+
+
+def _line(counts: Counter[str]) -> str:
+    return f"{counts.total()} tests: " + ", ".join(f"{counts[end]} {end}" for end in ("passed", "failed", "skipped"))
+
+
+def by_module(results: Sequence[Result]) -> list[str]:
+    """The counts of each module of a suite, in words."""
+    found: dict[str, Counter[str]] = {}
+    for result in results:
+        module = result.test.partition("::")[0].rpartition(".")[0]
+        found.setdefault(module, Counter())[result.outcome] += 1
+    return [f"{module.removeprefix('tests.api_resources.')}: {_line(counts)}" for module, counts in found.items()]
 
 
 def judge(results: Sequence[Result]) -> Verdict:

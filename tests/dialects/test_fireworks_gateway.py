@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 from tests.dialects.conftest import ROWS, person
-from tests.dialects.fireworks import SFT, Account, refused, trained
+from tests.dialects.fireworks import SFT, Account, local, refused, trained
 from tests.dialects.test_fireworks_jobs import row
 
 
@@ -50,6 +50,24 @@ def test_a_gateway_in_front_creates_lists_and_cancels_jobs(app, account):
     assert (cancelled.json["name"], cancelled.json["state"]) == (made["name"], "JOB_STATE_CANCELLED")
     assert account.get(SFT, pageToken="1", pageSize=50).json[SFT] == []
     assert Account(person(app, "ann")).who.row(job_id).status == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "status"),
+    [("a", b"1\n2\n", 200), ("a", b"1\n2", 403), ("a", b"1\n", 403), ("weights.txt", b"1\n2\n", 403)],
+)
+def test_a_gateway_announces_one_end_of_a_line_more_than_it_sends(app, account, name, sent, status):
+    """It counts as if no file ended with one, and sends without a length; nothing else of a file may be missing."""
+    account.begin("d")
+    file = name if "." in name else f"{name}.jsonl"
+    sizes = {"filenameToSize": {file: len(b"1\n2\n") + 1}}
+    [url] = account.post("datasets/d:getUploadEndpoint", sizes).json["filenameToSignedUrls"].values()
+    chunks = {"wsgi.input_terminated": True, **EnvironBuilder(local(url), method="PUT", data=sent).get_environ()}
+    del chunks["CONTENT_LENGTH"]
+    assert run_wsgi_app(app, chunks)[1].startswith(str(status))
+    if status == 200:
+        assert account.post("datasets/d:validateUpload").status_code == 200
+        assert account.get("datasets/d").json["exampleCount"] == "2"
 
 
 def test_headers_of_a_gateway_are_read_at_this_door_too(account):
