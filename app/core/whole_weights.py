@@ -37,7 +37,13 @@ def refuse_unknown_kind(config: Mapping[str, Any]) -> None:
 
 
 def differences(config: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
-    """In what a configuration is another one than a base model's, in words; only what both say is compared."""
+    """In what a configuration is another one than a base model's, in words; only what both say is compared.
+
+    A base that reads more than text is trained as the text model inside, and saved as that.
+    """
+    inside = base.get("text_config")
+    if isinstance(inside, dict) and config.get("model_type") == inside.get("model_type"):
+        base = inside
     told, known = _told(config), _told(base)
     both = [name for name in ALIKE if told.get(name) is not None and known.get(name) is not None]
     return [f"{name} {told[name]!r} instead of {known[name]!r}"[:200] for name in both if told[name] != known[name]]

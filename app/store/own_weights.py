@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.core.errors import Unknown
 from app.core.resources import OwnWeights, Shard, stored
 from app.store import aliases, rows
 from app.store.db import Connection, Row, jsonb
@@ -105,8 +104,3 @@ def become_model(
         """,
         {"id": own_id, "name": name, "org": org_id, "base": base, "path": path, "manifest": jsonb(manifest)},
     )
-
-
-def unknown(name: str) -> Unknown:
-    """The error of an id that neither weights nor a model of the project have."""
-    return Unknown(f"There is no model '{name}'", param="model")

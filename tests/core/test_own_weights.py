@@ -111,9 +111,15 @@ def test_architectures_are_compared_by_what_both_tell():
         ),
         ({"rope_theta": 1e6}, {"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, []),
         ({}, {"rope_theta": 1e4}, []),
+        ({"model_type": "a_text", "n_head": 2}, {"model_type": "a", "text_config": {"model_type": "a_text"}}, []),
+        (
+            {"model_type": "a_text", "n_head": 2},
+            {"model_type": "a", "text_config": {"model_type": "a_text", "n_head": 4}},
+            ["n_head 2 instead of 4"],
+        ),
     ],
 )
-def test_rotary_embeddings_are_compared_however_they_are_written(config, base, words):
+def test_rotary_embeddings_and_text_models_inside_are_compared_however_they_are_written(config, base, words):
     assert whole_weights.differences(config, base) == words
 
 

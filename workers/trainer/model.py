@@ -99,16 +99,15 @@ def _configuration(base: Base) -> tuple[Any, GenerationConfig]:
 
 
 def _refuse_other(path: Path, config: Any) -> None:
-    """Raise Misfit for a configuration that is another model's than `config`, or than the text model's inside."""
+    """Raise Misfit for a configuration that is another model's than `config`."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise Misfit(f"{path.name} cannot be read.") from error
     if not isinstance(found, dict):
         raise Misfit(f"{path.name} is no JSON object.")
-    others = [whole_weights.differences(found, each.to_dict()) for each in (config, config.get_text_config())]
-    if all(others):
-        raise Misfit(f"{path.name} is not the base model's: {'; '.join(others[0])}.")
+    if others := whole_weights.differences(found, config.to_dict()):
+        raise Misfit(f"{path.name} is not the base model's: {'; '.join(others)}.")
 
 
 def load(base: Base, settings: Hyperparameters, *, environment: dict[str, Any], weights: Path | None) -> Any:
