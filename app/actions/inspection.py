@@ -161,6 +161,9 @@ def _all_tensors(files: Mapping[str, Part]) -> tuple[set[str], dict[str, Tensor]
     for tensor, name in listed.items():
         if tensor not in found[name]:
             raise Invalid(f"{whole_weights.INDEX} looks for '{tensor[:200]}' in {name}, where it is not.")
+    for name, tensors_there in found.items():  # all of them would be loaded
+        if stray := next((tensor for tensor in tensors_there if listed.get(tensor) != name), None):
+            raise Invalid(f"{name} has '{stray[:200]}', which {whole_weights.INDEX} does not look for there.")
     return {whole_weights.INDEX, *found}, {tensor: found[name][tensor] for tensor, name in listed.items()}
 
 

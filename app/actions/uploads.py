@@ -185,9 +185,10 @@ def cancel(caller: Caller, upload_id: str) -> Upload:
     """End an upload without a file; cancelling a cancelled one changes nothing. Raises Unknown, and WrongState."""
     caller.must("write")
     with transaction() as conn:
-        cancelled = uploads.cancel(conn, caller.project_id, upload_id)
+        upload = uploads.get(conn, caller.project_id, upload_id)
+        cancelled = uploads.cancel(conn, caller.project_id, upload.id)
         if cancelled is None:
-            raise _ended(uploads.get(conn, caller.project_id, upload_id))
+            raise _ended(uploads.get(conn, caller.project_id, upload.id))
         return cancelled
 
 

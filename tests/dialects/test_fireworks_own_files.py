@@ -83,6 +83,11 @@ def test_whole_weights_are_of_the_one_base_that_is_like_them_or_of_the_one_that_
     index = {"metadata": {}, "weight_map": weight_map}
     sharded = {**parts, "config.json": WHOLE["config.json"]}
     ready(account, "o", {**sharded, "model.safetensors.index.json": json.dumps(index).encode()})
+    begin(account, "q")
+    few = {"metadata": {}, "weight_map": dict(list(weight_map.items())[1:])}
+    send(account, {**sharded, "model.safetensors.index.json": json.dumps(few).encode()}, "q")
+    stray = "model-0.safetensors has 'model.embed_tokens.weight', which model.safetensors.index.json does not look for"
+    assert stray in refused(check(account, "q"), 400, 3)
     begin(account, "p")
     elsewhere = {"metadata": {}, "weight_map": {"x": "model-0.safetensors"}}
     send(account, {**sharded, "model.safetensors.index.json": json.dumps(elsewhere).encode()}, "p")

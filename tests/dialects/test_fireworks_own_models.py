@@ -78,6 +78,7 @@ def test_an_upload_of_weights_is_none_of_files(account):
     [url] = announce(account, {"config.json": 1}).values()
     upload = url.partition("/uploads/")[2].partition("/")[0]
     problem(account.who.post(f"/v1/uploads/{upload}/complete", {"part_ids": ["part_1"]}), 404)
+    problem(account.who.post(f"/v1/uploads/{upload}/cancel"), 404)
 
 
 @pytest.mark.parametrize(

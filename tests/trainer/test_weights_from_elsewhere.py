@@ -55,6 +55,7 @@ def whole(tiny, weights):
 def test_of_what_comes_along_only_the_weights_are_used(tiny, brought):
     place = brought({"model.norm.weight": torch.full((32,), 0.5)}, **HOSTILE)
     save_file({"model.norm.weight": torch.zeros(32)}, place / "other.safetensors")
+    (place / "config.json").write_bytes((place / "config.json").read_text().encode("utf-16"))
     (place / "generation_config.json").write_text('{"do_sample": false, "temperature": 0.5, "max_new_tokens": 3}')
     loaded = whole(tiny, place)
     assert loaded.model.norm.weight.tolist() == [0.5] * 32

@@ -101,7 +101,7 @@ def _configuration(base: Base) -> tuple[Any, GenerationConfig]:
 def _refuse_other(path: Path, config: Any) -> None:
     """Raise Misfit for a configuration that is another model's than `config`."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_bytes())  # in any encoding that it was validated in
     except (OSError, ValueError, RecursionError) as error:
         raise Misfit(f"{path.name} cannot be read.") from error
     if not isinstance(found, dict):
