@@ -33,12 +33,13 @@ def change(caller: Caller, name: str, *, display_name: str | None, description: 
     """Write what people call a model and say of it; None leaves what stands. Raises Unknown."""
     caller.must("write")
     with transaction() as conn:
+        own = own_rows.hold(conn, caller.project_id, name)  # it may be about to be READY
         model = named_models.get(conn, caller.project_id, name)
         if display_name is not None or description is not None:
-            if model.is_ready:
+            if own is None:
                 named_models.describe(conn, model.model, display_name=display_name, description=description)
             else:
-                own_rows.describe(conn, model.id, display_name=display_name, description=description)
+                own_rows.describe(conn, own.id, display_name=display_name, description=description)
         return named_models.get(conn, caller.project_id, name)
 
 

@@ -1,14 +1,18 @@
 """Files of weights of one's own that come, change, or go while others look at them: none that has come is lost."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.actions import own_weights
 from app.blobs import storage as blobs
+from app.store import own_weights as rows
 from app.store.db import transaction
 from tests.dialects.fireworks import refused
 from tests.dialects.own_weights import FILES, account, announce, begin, check, ready, send
+from tests.services import eventually
+from tests.store.conftest import waits_for_a_lock
 from workers import clock, sweep
 
 __all__ = ["account"]
@@ -105,6 +109,19 @@ def test_files_that_go_while_they_are_looked_at_or_published_are_no_fault_of_sto
         refused(answer, 404, 5)
     else:
         assert "anew meanwhile" in refused(answer, 400, 9)
+
+
+def test_what_is_written_of_a_model_while_it_becomes_ready_stays(account):
+    begin(account)
+    told = {"base_identity": "", "hyperparameters": {}, "not_used": [], "warnings": []}
+    with ThreadPoolExecutor(1) as threads:
+        with transaction() as conn:
+            own = rows.hold(conn, "ann", "m")
+            changing = threads.submit(account.patch, "models/m", {"displayName": "Mine"})
+            eventually(waits_for_a_lock)
+            rows.become_model(conn, own.id, name="ft:m", org_id="ann-org", base="tiny/base", path="", manifest=told)
+        changed = changing.result().json
+    assert (changed["displayName"], changed["state"]) == ("Mine", "READY")
 
 
 def test_the_sweep_leaves_weights_that_are_a_models_and_takes_what_a_lost_validation_left(account):
