@@ -8,12 +8,14 @@ from app import blobs
 from app.actions.incoming import MEGABYTE, Incoming, kept, receive
 from app.actions.signed_urls import Permit
 from app.core import names
-from app.core.errors import Forbidden, Invalid, TooLarge
+from app.core.errors import Forbidden, Invalid, TooLarge, WrongState
+from app.core.job import Part
 from app.core.resources import Shard
 from app.store import shards, uploads
 from app.store.db import Connection, Row, transaction
 
 OPEN_SECONDS = 3600
+NAMED = 5
 PARAM = "filenameToSize"
 
 
@@ -48,6 +50,27 @@ def room(wanted: Sequence[Shard], bounds: Bounds) -> int:
     if left < 0 or (left == 0 and any(shard.bytes is None for shard in wanted)):
         raise TooLarge(f"The files are larger than {bounds.mb} MB together, the most that this server takes.")
     return left
+
+
+def arrived(
+    name: str, wanted: Sequence[Shard], received: Sequence[Part], bounds: Bounds, *, remedy: str
+) -> dict[str, Part]:
+    """All files of a thing by their names, in the order in which they are wanted.
+
+    Raises WrongState when one is missing, which ends with the `remedy`, and TooLarge.
+    """
+    by_id = {part.id: part for part in received}
+    if missing := [shard.name for shard in wanted if shard.part_id not in by_id]:
+        told = f"{len(missing)} of {len(wanted)} files of '{name}' have not come: {listed(missing)}."
+        raise WrongState(f"{told} Send them, or {remedy}.")
+    if sum(part.bytes for part in received) > bounds.mb * MEGABYTE:
+        raise TooLarge(f"The files are larger than {bounds.mb} MB together, the most that this server takes.")
+    return {shard.name: by_id[shard.part_id] for shard in wanted}
+
+
+def listed(files: Sequence[str]) -> str:
+    """The names of files in words, of many the first ones."""
+    return ", ".join(f"'{file[:64]}'" for file in files[:NAMED]) + (", …" if len(files) > NAMED else "")
 
 
 def open_upload(

@@ -8,12 +8,11 @@ from app import blobs
 from app.actions import arrivals, inspection
 from app.actions.arrivals import Announcement, Bounds
 from app.actions.datasets import usable_id
-from app.actions.incoming import MEGABYTE
 from app.actions.inspection import Seen
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
-from app.core.errors import Invalid, OverLimit, TooLarge, Unavailable, WrongState
+from app.core.errors import Invalid, OverLimit, Unavailable, WrongState
 from app.core.job import Part
 from app.core.resources import NamedModel, OwnWeights, Shard
 from app.store import aliases, named_models, own_weights, uploads
@@ -22,7 +21,6 @@ from app.store.db import Connection, Row, autocommit, transaction
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
 """Endings of files that are code, or become code when they are loaded."""
-NAMED = 5
 WAITING_AT_MOST = 100
 """Models of a project whose files have not come, or were not validated."""
 
@@ -76,7 +74,7 @@ def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Anno
         before = {shard.name: shard for shard in own.announced()}
         new = {shard.name: _same(before.get(shard.name), shard) for shard in arrivals.announced(sizes)}
         wanted = sorted({**before, **new}.values(), key=lambda shard: shard.name)
-        room = arrivals.room(wanted, Bounds("A model", settings().max_weights_files, settings().max_weights_mb))
+        room = arrivals.room(wanted, _bounds())
         upload_id = arrivals.open_upload(
             conn, caller.project_id, filename=name, purpose=uploads.OF_WEIGHTS, wanted=wanted, room=room
         )
@@ -94,8 +92,8 @@ def _same(before: Shard | None, now: Shard) -> Shard:
 def _refuse_unusable(files: Iterable[str]) -> None:
     if code := sorted(file for file in files if file.lower().endswith(CODE)):
         raise Invalid(
-            f"Leave out {_named(code)}: files of Python and its pickles ({', '.join(CODE)}) can run code when they are "
-            "loaded, and are not taken. Weights come as safetensors.",
+            f"Leave out {arrivals.listed(code)}: files of Python and its pickles ({', '.join(CODE)}) can run code when "
+            "they are loaded, and are not taken. Weights come as safetensors.",
             param=arrivals.PARAM,
         )
     for file in files:
@@ -105,10 +103,6 @@ def _refuse_unusable(files: Iterable[str]) -> None:
                 "underscores and plus signs, begins with none of the signs but an underscore, and has no folder.",
                 param=arrivals.PARAM,
             )
-
-
-def _named(files: Sequence[str]) -> str:
-    return ", ".join(f"'{file[:64]}'" for file in files[:NAMED]) + (", …" if len(files) > NAMED else "")
 
 
 def _held(conn: Connection[Row], caller: Caller, name: str) -> OwnWeights:
@@ -156,18 +150,15 @@ def _made(caller: Caller, name: str) -> list[str]:
 
 
 def _arrived(name: str, own: OwnWeights, received: Sequence[Part]) -> dict[str, Part]:
-    by_id = {part.id: part for part in received}
     shards = own.announced()
     if not shards:
         raise WrongState(f"No files have come for the model '{name}': use :getUploadEndpoint.")
-    if missing := [shard.name for shard in shards if shard.part_id not in by_id]:
-        raise WrongState(
-            f"{len(missing)} of {len(shards)} files of '{name}' have not come: {_named(missing)}. Send them, or delete "
-            "the model and make it anew without them."
-        )
-    if sum(part.bytes for part in received) > settings().max_weights_mb * MEGABYTE:
-        raise TooLarge(f"The files are larger than {settings().max_weights_mb} MB together.")
-    return {shard.name: by_id[shard.part_id] for shard in shards}
+    remedy = "delete the model and make it anew without them"
+    return arrivals.arrived(name, shards, received, _bounds(), remedy=remedy)
+
+
+def _bounds() -> Bounds:
+    return Bounds("A model", settings().max_weights_files, settings().max_weights_mb)
 
 
 def _publish(caller: Caller, name: str, own: OwnWeights, files: Mapping[str, Part], seen: Seen) -> None:

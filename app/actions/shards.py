@@ -7,11 +7,11 @@ from app import blobs
 from app.actions import arrivals
 from app.actions import datasets as actions
 from app.actions.arrivals import Announcement, Bounds
-from app.actions.incoming import MEGABYTE, Incoming, RowCount, kept, receive
+from app.actions.incoming import Incoming, RowCount, kept, receive
 from app.config import settings
 from app.core import names
 from app.core.caller import Caller
-from app.core.errors import Invalid, TooLarge, WrongState
+from app.core.errors import Invalid, WrongState
 from app.core.job import Part
 from app.core.resources import Dataset
 from app.store import datasets, uploads
@@ -29,7 +29,7 @@ def announce(caller: Caller, name: str, sizes: Mapping[str, int | None]) -> Anno
     for shard in sizes:
         _refuse_unsafe(shard)
     wanted = arrivals.announced(sizes)
-    room = arrivals.room(wanted, Bounds("A dataset", settings().max_shards, settings().max_upload_mb))
+    room = arrivals.room(wanted, _bounds())
     with transaction() as conn:
         dataset = datasets.hold(conn, caller.project_id, name)
         actions.refuse_ready(dataset)
@@ -83,16 +83,15 @@ def _become_file(caller: Caller, dataset: Dataset, parts: Sequence[Part]) -> Non
 
 
 def _parts(dataset: Dataset, received: Sequence[Part]) -> list[Part]:
-    by_id = {part.id: part for part in received}
     shards = dataset.announced()
     if not shards:
         raise WrongState(f"No rows have come for the dataset '{dataset.name}': use :upload or :getUploadEndpoint.")
-    if missing := [shard.name for shard in shards if shard.part_id not in by_id]:
-        some = ", ".join(f"'{name[:64]}'" for name in missing[:5])
-        raise WrongState(f"{len(missing)} of {len(shards)} shards of '{dataset.name}' have not come: {some}.")
-    if sum(part.bytes for part in received) > settings().max_upload_mb * MEGABYTE:
-        raise TooLarge(f"The shards are larger than {settings().max_upload_mb} MB together.")
-    return [by_id[shard.part_id] for shard in shards]
+    remedy = "announce the dataset anew without them"
+    return list(arrivals.arrived(dataset.name, shards, received, _bounds(), remedy=remedy).values())
+
+
+def _bounds() -> Bounds:
+    return Bounds("A dataset", settings().max_shards, settings().max_upload_mb)
 
 
 def _most(parts: Sequence[Part]) -> int:

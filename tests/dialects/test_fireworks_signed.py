@@ -94,7 +94,7 @@ def test_what_is_missing_is_named_and_nothing_is_lost(account):
     assert "No rows have come" in refused(account.post("datasets/d:validateUpload"), 400, 9)
     urls = account.announce("d", a=2, b=2)
     account.put(urls["a"], b"1\n")
-    assert "1 of 2 shards of 'd' have not come: 'b.jsonl'" in refused(account.post("datasets/d:validateUpload"), 400, 9)
+    assert "1 of 2 files of 'd' have not come: 'b.jsonl'" in refused(account.post("datasets/d:validateUpload"), 400, 9)
     account.put(urls["b"], b"2\n")
     assert account.post("datasets/d:validateUpload").json == {}
     assert content(account) == b"1\n2\n"

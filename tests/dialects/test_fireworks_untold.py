@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.actions import arrivals, shards
+from app.actions import arrivals
 from tests.dialects.fireworks import Account, refused
 from tests.dialects.test_fireworks_signed import account, announcing, changed, content
 
@@ -38,6 +38,5 @@ def test_a_url_without_a_size_is_for_no_more_than_it_says_and_for_no_other_file(
 def sent_too_much(account: Account, url: str) -> str:
     """What validation says once another file has come that is alone within the limit of both."""
     assert account.put(url, b"4\n5\n").status_code == 200
-    with announcing(account, max_upload_mb="4"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "MEGABYTE", 1)
+    with announcing(account, max_upload_mb="4"):
         return refused(account.post("datasets/d:validateUpload"), 413, 3)
