@@ -25,7 +25,7 @@ def start(client):
             seed=11,
             method={
                 "type": "dpo",
-                "dpo": {"hyperparameters": {"beta": 0.1, "n_epochs": 12, "batch_size": 4, **hyperparameters}},
+                "dpo": {"hyperparameters": {"beta": 0.1, "n_epochs": 30, "batch_size": 4, **hyperparameters}},
             },
         )
 
@@ -48,7 +48,7 @@ def test_a_preference_job_ends_with_a_model_that_prefers_what_it_was_shown(clien
     assert newest["train_reward_margin"] > 0
     assert newest["full_valid_preference_accuracy"] > 0.5
     csv = base64.b64decode(client.files.content(job.result_files[0]).read()).decode().splitlines()
-    assert len(csv) == 1 + 120
+    assert len(csv) == 1 + 300
     assert "train_reward_margin" in csv[0]
     newest_checkpoint = next(iter(client.fine_tuning.jobs.checkpoints.list(job.id)))
     assert newest_checkpoint.metrics.full_valid_reward_margin == newest["full_valid_reward_margin"]
