@@ -25,7 +25,7 @@ def start(client):
             seed=11,
             method={
                 "type": "dpo",
-                "dpo": {"hyperparameters": {"beta": 0.1, "n_epochs": 30, "batch_size": 4, **hyperparameters}},
+                "dpo": {"hyperparameters": {"beta": 0.1, "n_epochs": 50, "batch_size": 4, **hyperparameters}},
             },
         )
 
@@ -48,7 +48,7 @@ def test_a_preference_job_ends_with_a_model_that_prefers_what_it_was_shown(clien
     assert newest["train_reward_margin"] > 0
     assert newest["full_valid_preference_accuracy"] > 0.5
     csv = base64.b64decode(client.files.content(job.result_files[0]).read()).decode().splitlines()
-    assert len(csv) == 1 + 300
+    assert len(csv) == 1 + 500
     assert "train_reward_margin" in csv[0]
     newest_checkpoint = next(iter(client.fine_tuning.jobs.checkpoints.list(job.id)))
     assert newest_checkpoint.metrics.full_valid_reward_margin == newest["full_valid_reward_margin"]
@@ -59,8 +59,9 @@ def test_a_paused_and_then_killed_preference_job_costs_no_bit(stack, client, sta
     until(client, job, lambda job: job.status == "running" and step(client, job) >= MIDDLE)
     client.fine_tuning.jobs.pause(job.id)
     until(client, job, lambda job: job.status == "paused")
+    paused_at = step(client, job)
     client.fine_tuning.jobs.resume(job.id)
-    until(client, job, lambda job: job.status == "running" and step(client, job) >= 2 * MIDDLE)
+    until(client, job, lambda job: job.status == "running" and step(client, job) > paused_at)
     for process in trainers(stack):
         process.kill()
     ended = succeeded(client, job)
