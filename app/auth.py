@@ -10,6 +10,7 @@ from app.core.errors import Unauthenticated
 from app.core.job import Key
 from app.store import keys
 from app.store.db import autocommit
+from app.store.known_keys import known
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -25,12 +26,9 @@ def authenticate(headers: Headers) -> Caller:
             "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.",
             code="invalid_api_key",
         )
-    with autocommit() as conn:
-        key = keys.with_secret(conn, secret)
-        if key is None:
-            raise Unauthenticated("Incorrect API key provided: it is unknown or was revoked.", code="invalid_api_key")
-        if _use_is_news(key):
-            keys.used(conn, key.id)
+    key = known().find(secret, _read)
+    if key is None:
+        raise Unauthenticated("Incorrect API key provided: it is unknown or was revoked.", code="invalid_api_key")
     return Caller(
         key_id=key.id,
         project_id=key.project_id,
@@ -38,6 +36,15 @@ def authenticate(headers: Headers) -> Caller:
         scopes=frozenset(key.scopes),
         strict_status=key.strict_status or settings().strict_status or _wants_closed_list(headers),
     )
+
+
+def _read(secret: str) -> Key | None:
+    """The key of a secret as Postgres has it, whose use is noted at times."""
+    with autocommit() as conn:
+        key = keys.with_secret(conn, secret)
+        if key is not None and _use_is_news(key):
+            keys.used(conn, key.id)
+    return key
 
 
 def _secret(headers: Headers) -> str:

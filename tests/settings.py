@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 from app import blobs, config, queue
-from app.store import db
+from app.store import db, known_keys
 
 
 @contextmanager
@@ -25,6 +25,7 @@ def settings(**values: str) -> Iterator[config.Settings]:
 
 
 def _forget() -> None:
+    known_keys.close()
     db.close()
     for cached in (config.settings, blobs.storage, queue._sender, queue._redis):
         cached.cache_clear()

@@ -95,12 +95,12 @@ def transaction() -> Iterator[Connection[Row]]:
 
 
 @contextmanager
-def session() -> Iterator[Connection[Row]]:
-    """A connection outside the pool that commits each statement; what it holds ends with the block.
+def session(url: str = "") -> Iterator[Connection[Row]]:
+    """A connection outside the pool that commits each statement, to `url` or as set; what it holds ends with the block.
 
     Raises psycopg.Error as it comes.
     """
-    url = require("database_url").database_url
+    url = url or require("database_url").database_url
     with Connection[Row].connect(url, autocommit=True, row_factory=dict_row, **PATIENCE) as conn:
         yield conn
 

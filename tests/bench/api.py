@@ -31,10 +31,12 @@ from tests.wire.door import Door, filled
 
 CLIENTS, SECONDS, ROUNDS = 8, 4.0, 3
 WEB_CONCURRENCY, WEB_THREADS = 1, 8  # of several processes one may get all connections, and ratios mean nothing
-PING, RETRIEVE, CREATE, LIST, EVENTS = "ping", "retrieve", "create", "list of 20", "events of 20"
+PING, ROW, RETRIEVE, CREATE = "ping", "ping that reads a job's row", "retrieve", "create"
+LIST, EVENTS = "list of 20", "events of 20"
 RETRIEVE_GOAL, CREATE_GOAL, TAIL_GOAL = 0.6, 0.35, 20.0
 OTHERS = ("portkey", "fireworks")
 PROJECT = "default"
+APP = "tests.bench.row_app"
 JOBS = "/v1/fine_tuning/jobs"
 MODEL = "tuneyard-tiny"
 SPEC: dict[str, Any] = {
@@ -68,6 +70,7 @@ class Subject:
         """What is measured."""
         return {
             PING: self._request("GET", "/healthz"),
+            ROW: self._request("GET", f"/row/{self.job_id}"),
             RETRIEVE: self._request("GET", f"{JOBS}/{self.job_id}"),
             LIST: self._request("GET", f"{JOBS}?limit=20"),
             EVENTS: self._request("GET", f"{JOBS}/{self.job_id}/events?limit=20"),
@@ -118,12 +121,13 @@ def _load_rows(loads: dict[str, list[Load]]) -> Iterator[Row]:
 
 def _ratios(loads: dict[str, list[Load]], databases: dict[str, float]) -> Iterator[Row]:
     rate = {name: statistics.median(load.per_second for load in each) for name, each in loads.items()}
-    for name in (RETRIEVE, LIST, EVENTS):
+    for name in (ROW, RETRIEVE, LIST, EVENTS):
         ratio = rate[name] / rate[PING]
         what = f"{name} / ping"
         yield (
             at_least(what, ratio, RETRIEVE_GOAL, unit="times") if name == RETRIEVE else Row(what, f"{ratio:.2f} times")
         )
+    yield Row(f"{RETRIEVE} / {ROW}", f"{rate[RETRIEVE] / rate[ROW]:.2f} times")
     for name, per_second in databases.items():
         what, ratio = f"{name} / pgbench's {per_second:,.0f} per second", rate[name] / per_second
         yield at_least(what, ratio, CREATE_GOAL, unit="times") if name == CREATE else Row(what, f"{ratio:.2f} times")
@@ -141,7 +145,7 @@ def _subject() -> Iterator[Subject]:
         ):
             migrate()
             key, job_id, file_id = _fill()
-            with serving(directory, workers=WEB_CONCURRENCY, threads=WEB_THREADS) as server:
+            with serving(directory, workers=WEB_CONCURRENCY, threads=WEB_THREADS, app=APP) as server:
                 log = directory / "logs" / f"{database.program.name}.log"
                 yield Subject(server, database.url, log, key, job_id, file_id, directory)
 

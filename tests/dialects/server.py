@@ -31,10 +31,12 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *, workers: int = 1, threads: int = 4, **environment: str) -> Iterator[Server]:
+def serving(
+    folder: Path, *, workers: int = 1, threads: int = 4, app: str = "app.api", **environment: str
+) -> Iterator[Server]:
     """Serve with the settings that are in force, and these; the log goes to `folder`."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "app.api:create_app()", "--bind", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "gunicorn", f"{app}:create_app()", "--bind", f"127.0.0.1:{port}"]
     command += ["--worker-class", "gthread", "--workers", str(workers), "--threads", str(threads)]
     command += ["--no-control-socket"]
     with (folder / "server.log").open("wb") as log:

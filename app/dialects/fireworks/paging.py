@@ -14,6 +14,7 @@ from app.core import filters, listings
 from app.core.errors import Invalid
 from app.core.listings import Listed, Listing, Order, Value
 from app.core.names import CHOSEN_ID
+from app.dialects.answers import Answer
 from app.dialects.base import caller
 from app.dialects.fireworks.resources import Resource, camel
 
@@ -212,4 +213,4 @@ def list_of(key: str, item: type[Schema]) -> type[Schema]:
         "nextPageToken": fields.String(required=True, attribute="next_page_token"),
         "totalSize": fields.Integer(required=True, attribute="total_size"),
     }
-    return Schema.from_dict(members, name=item.__name__.removesuffix("Schema") + "Page")
+    return Answer.from_dict(members, name=item.__name__.removesuffix("Schema") + "Page")

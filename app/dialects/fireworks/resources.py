@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import g
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import ValidationError, fields
 
 from app.core.errors import Unknown
+from app.dialects.answers import Answer
 from app.dialects.base import Blueprint, BodyParser, caller
 from app.dialects.fireworks.errors import NAMES
 
@@ -90,7 +91,7 @@ def camel(name: str) -> str:
     return first + "".join(other.capitalize() for other in others)
 
 
-class Resource(Schema):
+class Resource(Answer):
     """A schema whose members go by their names in camel case, unless they have another one."""
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:

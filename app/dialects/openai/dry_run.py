@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from marshmallow import Schema, fields, pre_dump
+from marshmallow import fields, pre_dump
 
 from app.actions.dry_runs import DryRun
 from app.actions.reports import RETRY_AFTER_SECONDS
@@ -12,6 +12,7 @@ from app.config import settings
 from app.core import carveout
 from app.core.estimates import Range
 from app.core.job import DataReport
+from app.dialects.answers import Answer
 from app.dialects.openai.fields import Kind, Seconds
 from app.dialects.openai.hyperparameters import HyperparametersSchema, shown
 from app.dialects.openai.job_object import JobErrorSchema
@@ -24,7 +25,7 @@ REPORT = {
 }
 
 
-class FileReportSchema(Schema):
+class FileReportSchema(Answer):
     """What a worker found in a training file."""
 
     object = Kind("file.report")
@@ -49,7 +50,7 @@ def _report(report: DataReport) -> dict[str, Any]:
     }
 
 
-class RangeSchema(Schema):
+class RangeSchema(Answer):
     """What is expected, and between what it may lie."""
 
     expected = fields.Float(required=True)
@@ -58,7 +59,7 @@ class RangeSchema(Schema):
     basis = fields.String(required=True, metadata={"description": "What the estimate rests on"})
 
 
-class StartSchema(Schema):
+class StartSchema(Answer):
     """When training would start."""
 
     expected = Seconds(required=True)
@@ -67,7 +68,7 @@ class StartSchema(Schema):
     basis = fields.String(required=True)
 
 
-class TrainerSchema(Schema):
+class TrainerSchema(Answer):
     """A worker that could train the job now."""
 
     device = fields.String(required=True)
@@ -75,7 +76,7 @@ class TrainerSchema(Schema):
     fits = fields.Boolean(required=True, allow_none=True)
 
 
-class MemorySchema(Schema):
+class MemorySchema(Answer):
     """What the job would need, beside what there is."""
 
     needed_bytes = fields.Integer(required=True, allow_none=True)
@@ -89,7 +90,7 @@ class CostSchema(RangeSchema):
     currency = fields.String(required=True)
 
 
-class DryRunSchema(Schema):
+class DryRunSchema(Answer):
     """What a job would be that was not created."""
 
     object = Kind("fine_tuning.job.dry_run")

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from app.actions.pages import Page
+from app.dialects.answers import Answer
 
 
 class Seconds(fields.Field[Any]):
@@ -73,7 +74,7 @@ class PageQuery(Schema):
     ascending = Order()
 
 
-class Deleted(Schema):
+class Deleted(Answer):
     """What a delete answers."""
 
     id = fields.String(required=True)
@@ -90,7 +91,7 @@ def list_of(item: type[Schema], *, ends: bool = False) -> type[Schema]:
     }
     if ends:
         members |= {name: fields.String(required=True, allow_none=True) for name in ("first_id", "last_id")}
-    return Schema.from_dict(members, name=item.__name__.removesuffix("Schema") + "List")
+    return Answer.from_dict(members, name=item.__name__.removesuffix("Schema") + "List")
 
 
 def listing(page: Page[Any], wire_id: Callable[[Any], str] | None = None) -> dict[str, Any]:

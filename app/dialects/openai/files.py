@@ -10,6 +10,7 @@ from app.actions import files, reports
 from app.config import settings
 from app.core.job import DataReport, File
 from app.dialects import downloads, multipart
+from app.dialects.answers import Answer
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai import expiry
 from app.dialects.openai.dry_run import FileReportSchema
@@ -18,7 +19,7 @@ from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds,
 blueprint = Blueprint("files", __name__, url_prefix="/v1/files", description="Training data and results")
 
 
-class FileSchema(Schema):
+class FileSchema(Answer):
     """A file."""
 
     id = fields.String(required=True)

@@ -6,6 +6,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 
 from app.core.hyperparameters import AUTO, LIMITS
+from app.dialects.answers import Answer
 
 JSON_TYPES = {int: "integer", float: "number", str: "string", list: "array", bool: "boolean"}
 
@@ -32,7 +33,7 @@ class Knob(fields.Field[Any]):
         return int(value) if self.limit.kind is int else value
 
 
-class HyperparametersSchema(Schema):
+class HyperparametersSchema(Answer):
     """What a run may be told; what is left out is `auto`."""
 
     class Meta:

@@ -3,11 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, fields, pre_dump
+from marshmallow import fields, pre_dump
 
 from app.actions.jobs import QueuedJob
 from app.core.job import Checkpoint, Event, Job
 from app.core.states import Desired, Status
+from app.dialects.answers import Answer
 from app.dialects.base import caller
 from app.dialects.openai.fields import Kind, Seconds
 from app.dialects.openai.hyperparameters import PreferenceHyperparametersSchema, shown
@@ -20,7 +21,7 @@ EVENT_DIGITS = 24
 LAST_EVENT = 2**63 - 1
 
 
-class JobErrorSchema(Schema):
+class JobErrorSchema(Answer):
     """Why a job failed."""
 
     code = fields.String(required=True)
@@ -28,7 +29,7 @@ class JobErrorSchema(Schema):
     param = fields.String(required=True, allow_none=True, dump_default=None)
 
 
-class WaitingSchema(Schema):
+class WaitingSchema(Answer):
     """Why a queued job waits, and for about how long."""
 
     queue = fields.String(required=True)
@@ -37,7 +38,7 @@ class WaitingSchema(Schema):
     estimated_start = Seconds(required=True, allow_none=True)
 
 
-class ProgressSchema(Schema):
+class ProgressSchema(Answer):
     """How far a run is; what is not known yet is left out."""
 
     step = fields.Integer()
@@ -49,7 +50,7 @@ class ProgressSchema(Schema):
     memory_bytes = fields.Integer(metadata={"description": "The most that the trainer has held"})
 
 
-class JobSchema(Schema):
+class JobSchema(Answer):
     """A fine-tuning job. `hyperparameters` and `method` hold numbers once the files were validated."""
 
     id = fields.String(required=True)
@@ -156,7 +157,7 @@ def _estimated_finish(job: Job) -> Any:
     return job.updated_at + timedelta(seconds=min(max(seconds, 0), 10**9))
 
 
-class EventSchema(Schema):
+class EventSchema(Answer):
     """A line of a job's log."""
 
     id = fields.String(required=True)
@@ -181,7 +182,7 @@ def event_number(wire_id: str) -> int | None:
     return number if number <= LAST_EVENT else None
 
 
-class MetricsSchema(Schema):
+class MetricsSchema(Answer):
     """What was measured at a checkpoint; what was not is left out."""
 
     step = fields.Integer()
@@ -199,7 +200,7 @@ class MetricsSchema(Schema):
     full_valid_reward_margin = fields.Float()
 
 
-class CheckpointSchema(Schema):
+class CheckpointSchema(Answer):
     """A state of a run that can be used as a model."""
 
     id = fields.String(required=True)

@@ -3,10 +3,11 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import EXCLUDE, fields, validate
 
 from app.actions import models, serving, weights
 from app.core.job import Checkpoint, Model
+from app.dialects.answers import Answer
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai.fields import Deleted, Kind
 from app.dialects.openai.hyperparameters import PreferenceHyperparametersSchema
@@ -17,7 +18,7 @@ chat = Blueprint("chat", __name__, url_prefix="/v1/chat", description="Not serve
 OWNER_OF_BASES = "tuneyard"
 
 
-class ModelSchema(Schema):
+class ModelSchema(Answer):
     """A model: one of the catalogue, a tuned one, or a checkpoint of a run."""
 
     id = fields.String(required=True)
@@ -38,14 +39,14 @@ class ModelSchema(Schema):
     manifest_file = fields.String(allow_none=True)
 
 
-class ModelList(Schema):
+class ModelList(Answer):
     """All models of the project, in one page."""
 
     object = Kind("list")
     data = fields.List(fields.Nested(ModelSchema), required=True)
 
 
-class ChatSchema(Schema):
+class ChatSchema(Answer):
     """A wish to chat; only the model's name is read."""
 
     class Meta:

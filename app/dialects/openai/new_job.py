@@ -10,6 +10,7 @@ from app.core.errors import Invalid, Unfit
 from app.core.hyperparameters import conflict
 from app.core.job import NewJob
 from app.core.names import SUFFIX
+from app.dialects.answers import Answer
 from app.dialects.metadata import Metadata
 from app.dialects.openai.fields import one_of
 from app.dialects.openai.hyperparameters import HyperparametersSchema, PreferenceHyperparametersSchema
@@ -26,7 +27,7 @@ def _suffix(text: str) -> None:
         )
 
 
-class SupervisedSchema(Schema):
+class SupervisedSchema(Answer):
     """How a supervised run is tuned."""
 
     class Meta:
@@ -35,7 +36,7 @@ class SupervisedSchema(Schema):
     hyperparameters = fields.Nested(HyperparametersSchema, allow_none=True)
 
 
-class DpoSchema(Schema):
+class DpoSchema(Answer):
     """How a model is tuned on preferences."""
 
     class Meta:
@@ -44,7 +45,7 @@ class DpoSchema(Schema):
     hyperparameters = fields.Nested(PreferenceHyperparametersSchema, allow_none=True)
 
 
-class MethodSchema(Schema):
+class MethodSchema(Answer):
     """The method; of its members only the one that `type` names is read."""
 
     class Meta:

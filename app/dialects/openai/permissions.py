@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from app.actions import permissions
 from app.actions.pages import Page
+from app.dialects.answers import Answer
 from app.dialects.base import Blueprint, caller
 from app.dialects.openai.fields import Deleted, Kind, Limit, PageQuery, Seconds, list_of, listing
 
@@ -20,7 +21,7 @@ KIND = "checkpoint.permission"
 MAX_PROJECTS = 100
 
 
-class PermissionSchema(Schema):
+class PermissionSchema(Answer):
     """A project may use the model."""
 
     id = fields.String(required=True)

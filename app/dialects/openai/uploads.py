@@ -8,6 +8,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from app.actions import files, uploads
 from app.core.job import File, Part, Upload
 from app.dialects import multipart
+from app.dialects.answers import Answer
 from app.dialects.base import Blueprint, caller
 from app.dialects.bodies import MAX_INTEGER
 from app.dialects.openai.expiry import ExpiresAfterSchema
@@ -20,7 +21,7 @@ STATUSES = ("pending", "completed", "cancelled", "expired")
 MAX_PARTS = 10_000
 
 
-class UploadSchema(Schema):
+class UploadSchema(Answer):
     """A file that is sent in parts, and the file once it is whole."""
 
     id = fields.String(required=True)
@@ -48,7 +49,7 @@ class NewUploadSchema(Schema):
     expires_after = fields.Nested(ExpiresAfterSchema, allow_none=True)
 
 
-class PartSchema(Schema):
+class PartSchema(Answer):
     """A part of an upload."""
 
     id = fields.String(required=True)
