@@ -56,7 +56,7 @@ def celery_settings(settings: Settings, *, socket_timeout: float) -> dict[str, A
         "broker_connection_max_retries": None,
         "task_publish_retry": True,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_max": 0.1},
-        "worker_max_tasks_per_child": 100,
+        "worker_max_tasks_per_child": 1000,
         "task_create_missing_queues": False,
         "task_queues": [Queue(name, routing_key=name) for name in queues],
         "task_send_sent_event": True,
@@ -98,12 +98,20 @@ def celery_queue(status: Status, queue: str) -> str:
 def wake(job: Job) -> None:
     """Offer the jobs of this one's kind to the workers, in order, as far as the window has room. Never fails.
 
-    Who trains first is decided anew for each job; the short stages are as good as in order without that.
+    Who trains first is decided anew for each job that may be it; the short stages are as good as in order without that.
     """
-    if job.status is Status.QUEUED:
+    if job.status is Status.QUEUED and not _stands_behind(job):
         dispatch(job.status, job.queue)
     elif job.status in TASKS:
         refill(job.status, job.queue)
+
+
+def _stands_behind(job: Job) -> bool:
+    try:
+        with autocommit() as conn:
+            return windows.stands_behind(conn, job)
+    except Unavailable:
+        return True  # whatever is tried next says so
 
 
 def refill(status: Status, queue: str) -> None:

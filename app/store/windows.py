@@ -81,6 +81,22 @@ def offered(conn: Connection[Row], status: Status, queue: str) -> int:
     return int(row["n"])
 
 
+def stands_behind(conn: Connection[Row], job: Job) -> bool:
+    """Whether a job of the same organization and queue waits to be offered before this one: then no order changes."""
+    row = conn.execute(
+        f"""
+        select exists (
+          select from jobs j, (select sort_key, id from jobs where id = %(id)s) me
+           where j.status = %(status)s and j.queue = %(queue)s and j.org_id = %(org)s and {_WAITS}
+             and j.woken_at is null and j.desired = 'run' and j.not_before <= clock_timestamp()
+             and (j.sort_key, j.id) < (me.sort_key, me.id)) as found
+        """,
+        {"id": job.id, "status": job.status, "queue": job.queue, "org": job.org_id},
+    ).fetchone()
+    assert row is not None
+    return bool(row["found"])
+
+
 def forget(conn: Connection[Row], status: Status, queue: str, *, seconds: float, in_broker: int | None) -> int:
     """Unwake jobs that nobody claimed for `seconds`, and those that the broker has visibly lost; return how many.
 

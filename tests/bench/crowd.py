@@ -47,8 +47,8 @@ class Size:
 class Crowd:
     """The running workers. The clock is not among them until `start_clock`."""
 
-    def __init__(self, size: Size, directory: Path, held: ExitStack) -> None:
-        self.size = size
+    def __init__(self, size: Size, app: str, directory: Path, held: ExitStack) -> None:
+        self.size, self._app = size, app
         self.broker = held.enter_context(Redis.from_url(require("redis_url").redis_url))
         self._directory, self._held = directory, held
         self._celery = Celery("bench", set_as_current=False)
@@ -75,7 +75,7 @@ class Crowd:
         return noop.per_second(self._celery, self.broker, require(), count=count)
 
     def _worker(self, name: str, queues: str, slots: int) -> None:
-        celery = (sys.executable, "-m", "celery", "-A", "tests.bench.stub", "worker")
+        celery = (sys.executable, "-m", "celery", "-A", self._app, "worker")
         self._program(name, (*celery, "-Q", queues, "-n", f"{name}@%h", "-c", str(slots), *OPTIONS))
 
     def _program(self, name: str, command: tuple[str, ...]) -> None:
@@ -86,8 +86,8 @@ class Crowd:
 
 
 @contextmanager
-def crowd(size: Size) -> Iterator[Crowd]:
-    """Servers with an empty database, the settings as shipped, and the workers up and idle."""
+def crowd(size: Size, app: str = "tests.bench.stub") -> Iterator[Crowd]:
+    """Servers with an empty database, the settings as shipped, and the workers of a Celery app up and idle."""
     with ExitStack() as held:
         directory = held.enter_context(scratch_directory())
         database = postgres.prepare(directory, port=free_port(), durable=True)
@@ -100,6 +100,6 @@ def crowd(size: Size) -> Iterator[Crowd]:
         given |= {"storage_url": str(directory / "storage"), "work_dir": str(directory / "work")}
         held.enter_context(settings(**given))
         migrate()
-        found = Crowd(size, directory, held)
+        found = Crowd(size, app, directory, held)
         found.start()
         yield found

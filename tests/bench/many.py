@@ -1,13 +1,14 @@
 """Many jobs: 10,000 that wait and 64 trainer slots, beside as many Celery tasks that do nothing.
 
 The service is whole but for its trainer, which trains nothing. First its processes empty a queue of tasks that do
-nothing, then they run the jobs, each of three stages. It takes 5 to 10 minutes on two cores.
+nothing, then they run the jobs, each of three stages. In the end other ones do so whose stages do nothing either, which
+shows what is left for the work. It takes 5 to 10 minutes on two cores.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app import queue
 from app.config import require
@@ -22,6 +23,7 @@ from tests.bench.tables import at_least, at_most
 from tests.bench.watch import Watch
 
 SIZE = Size(jobs=10_000, trainers=4, slots=16, others=16)
+BARE = replace(SIZE, jobs=3_000)
 WARM_UP = 5  # jobs for each pool process
 GOAL = 0.2
 PAGE_GOAL = 1.3
@@ -81,6 +83,17 @@ def measure(size: Size, *, repeats: int = REPEATS) -> Found:
             empty=empty,
             full=full,
         )
+
+
+def bare(size: Size) -> float:
+    """Jobs whose stages do nothing for each task that does nothing, per second. Raises StackError."""
+    with crowd(size, "tests.bench.bare") as workers:
+        backlog.made(WARM_UP * size.processes)
+        until_all_ended()
+        noops = workers.noops_per_second(size.jobs)
+        backlog.made(size.jobs)
+        workers.start_clock()
+        return size.jobs / until_all_ended() / noops
 
 
 def until_all_ended() -> float:
@@ -157,4 +170,4 @@ def _flat(what: str, full: float, empty: float, size: Size) -> tables.Row:
 
 def run() -> list[tables.Row]:
     """Measure, and return the rows of the table. Raises StackError."""
-    return rows(measure(SIZE))
+    return [*rows(measure(SIZE)), tables.Row("the same with stages that do nothing", f"{bare(BARE):.2f} times")]

@@ -108,3 +108,48 @@ def test_a_claimed_job_is_not_woken(five):
     claimed(five[0])
     assert five[0].id not in {job.id for job in dispatched(ahead=5)}
     assert now(five[0]).lease_owner == "w1"
+
+
+def stands_behind(job: Job) -> bool:
+    with transaction() as conn:
+        return windows.stands_behind(conn, job)
+
+
+@pytest.fixture
+def two(key_id) -> tuple[Job, Job]:
+    """Two queued jobs, the older one first."""
+    older, newer = [queued(made(key_id)) for _ in range(2)]
+    return older, newer
+
+
+def test_a_job_stands_behind_an_older_one_that_waits_to_be_offered(two):
+    older, newer = two
+    assert stands_behind(newer)
+    assert not stands_behind(older)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "woken_at = clock_timestamp()",
+        "not_before = clock_timestamp() + interval '1 hour'",
+        "queue = 'train-elsewhere'",
+        "org_id = 'another'",
+        "priority = -1",
+        "status = 'paused', desired = 'pause'",
+        "status = 'cancelled', desired = 'cancel', finished_at = clock_timestamp()",
+    ],
+)
+def test_a_job_stands_behind_none_that_is_offered_or_cannot_be_or_comes_later(two, change):
+    older, newer = two
+    with transaction() as conn:
+        conn.execute("insert into orgs (id) values ('another') on conflict do nothing")
+        conn.execute(f"update jobs set {change} where id = %s", (older.id,))
+    assert not stands_behind(newer)
+
+
+def test_a_job_with_a_higher_priority_stands_behind_no_other(two):
+    _, newer = two
+    with transaction() as conn:
+        conn.execute("update jobs set priority = 5 where id = %s", (newer.id,))
+    assert not stands_behind(newer)
