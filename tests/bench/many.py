@@ -67,6 +67,7 @@ def measure(size: Size, *, repeats: int = REPEATS) -> Found:
         noops = workers.noops_per_second(size.jobs)
         empty = _pages(first[0], repeats)
         made = backlog.made(size.jobs)
+        backlog.count()
         full = _pages(first[0], repeats)
         with Watch(workers.broker, require()) as watch:
             workers.start_clock()

@@ -14,6 +14,7 @@ from app.embedded.processes import StackError
 ENTRY = re.compile(r"^\S+ \S+ UTC \[\d+\] ([A-Z]+):  ", re.MULTILINE)
 STATEMENT = re.compile(r"(?:statement|execute [^:]+): (.*)", re.DOTALL)
 PARAMETER = re.compile(r"\$(\d+) = ('(?:[^']|'')*'|NULL)")
+NOT_OF_REQUESTS = ("log_statement", "pg_reload_conf", "alter system", "pg_notify")  # ours, and calls into a channel
 PER_SECOND = re.compile(r"tps = ([0-9.]+)")
 
 
@@ -58,7 +59,7 @@ def _statements(text: str) -> Iterator[str]:
     entries = list(zip(pieces[1::2], pieces[2::2], strict=True))
     for number, (kind, said) in enumerate(entries):
         found = STATEMENT.match(said) if kind == "LOG" else None
-        if found is None or "log_statement" in said or "pg_reload_conf" in said or "alter system" in said:
+        if found is None or any(word in said for word in NOT_OF_REQUESTS):
             continue
         after = entries[number + 1] if number + 1 < len(entries) else ("", "")
         values = dict(PARAMETER.findall(after[1])) if after[0] == "DETAIL" else {}
