@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from app.core.errors import Unavailable
 from app.core.job import Job
 from app.core.states import TASKS, Status
 from app.store import windows
-from app.store.db import autocommit, transaction
+from app.store.db import Connection, Row, autocommit, transaction
 
 SEND_TIMEOUT_SECONDS = 2.0
 PRESENT_SECONDS = 90
@@ -100,30 +100,33 @@ def wake(job: Job) -> None:
 
     Who trains first is decided anew for each job that may be it; the short stages are as good as in order without that.
     """
-    if job.status is Status.QUEUED and not _stands_behind(job):
+    if job.status in TASKS and _answered(lambda conn: _may_be_next(conn, job)):
         dispatch(job.status, job.queue)
-    elif job.status in TASKS:
-        refill(job.status, job.queue)
-
-
-def _stands_behind(job: Job) -> bool:
-    try:
-        with autocommit() as conn:
-            return windows.stands_behind(conn, job)
-    except Unavailable:
-        return True  # whatever is tried next says so
 
 
 def refill(status: Status, queue: str) -> None:
     """Dispatch after a claim, unless more than half of the window is still offered: the next claims will."""
+    if _answered(lambda conn: _has_room(conn, status, queue)):
+        dispatch(status, queue)
+
+
+def _answered(question: Callable[[Connection[Row]], bool]) -> bool:
+    """What Postgres says; no while it is away, since the clock does what is left undone."""
     try:
         with autocommit() as conn:
-            offered = windows.offered(conn, status, queue)
+            return question(conn)
     except Unavailable as error:
-        log.warning("not refilled, left to the clock: %s", error.message)
-        return
-    if offered <= require().dispatch_ahead // 2:
-        dispatch(status, queue)
+        log.warning("not woken, left to the clock: %s", error.message)
+        return False
+
+
+def _may_be_next(conn: Connection[Row], job: Job) -> bool:
+    decided_anew = job.status is Status.QUEUED and not windows.stands_behind(conn, job)
+    return decided_anew or _has_room(conn, job.status, job.queue)
+
+
+def _has_room(conn: Connection[Row], status: Status, queue: str) -> bool:
+    return windows.offered(conn, status, queue) <= require().dispatch_ahead // 2
 
 
 def dispatch(status: Status, queue: str) -> None:

@@ -1,6 +1,6 @@
 """Keys that were asked for lately: a process keeps them in memory as long as Postgres tells it of every change to them.
 
-A connection listens. What is kept is trusted only while this connection has lately heard a call of its own: so nothing
+A connection listens. What is kept is trusted only while it has lately heard a call over another connection: so nothing
 is, where it is cut off, frozen, or behind a pooler that forgets who listens.
 """
 
@@ -20,6 +20,8 @@ from app.store.db import Connection, Row, session
 from app.store.keys import hashed
 
 CHANNEL = "api_keys"
+CALL = "call "
+TRIGGERED = "tell_of_keys"
 KEPT_SECONDS = 30.0
 CALL_SECONDS = 3.0
 TRUST_SECONDS = 10.0
@@ -38,13 +40,13 @@ class Kept:
 
 
 class KnownKeys:
-    """The keys that this process knows; a thread listens from the first question on until `end`."""
+    """The keys that this process knows; a thread listens to the database at `url` until `end`."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
         self._kept: dict[bytes, Kept] = {}
         self._turn = 0  # rises with each change of a key, and whenever changes may have been missed
         self._trusted_until = 0.0
-        self._url = require("database_url").database_url
+        self._url = url
         self._ended = threading.Event()
         threading.Thread(target=self._listen, name="known keys", daemon=True).start()
 
@@ -70,24 +72,28 @@ class KnownKeys:
     def _listen(self) -> None:
         while not self._ended.is_set():
             try:
-                with session(self._url) as conn:
-                    self._hear(conn)
+                with session(self._url) as ears, session(self._url) as voice:
+                    self._hear(ears, voice)
             except psycopg.Error as error:
                 log.warning("keys are read for each request until Postgres can be heard: %s", error)
             self._trusted_until = 0.0
             self._turn += 1
             self._ended.wait(CALL_SECONDS)
 
-    def _hear(self, conn: Connection[Row]) -> None:
-        """Take what comes over the channel, and call into it now and then."""
-        conn.execute(f"listen {CHANNEL}")
+    def _hear(self, ears: Connection[Row], voice: Connection[Row]) -> None:
+        """Take what comes over the channel, and call into it now and then. Whatever is no call is a change.
+
+        Postgres hands a connection its own calls with the answer, and so would a pooler that hands on no others.
+        """
+        ears.execute(f"select '{TRIGGERED}'::regproc")  # a schema without it tells nothing
+        ears.execute(f"listen {CHANNEL}")
         while not self._ended.is_set():
-            called_at, call = time.monotonic(), uuid.uuid4().hex
-            conn.execute("select pg_notify(%s, %s)", (CHANNEL, call))
-            for heard in conn.notifies(timeout=CALL_SECONDS):
+            called_at, call = time.monotonic(), CALL + uuid.uuid4().hex
+            voice.execute("select pg_notify(%s, %s)", (CHANNEL, call))
+            for heard in ears.notifies(timeout=CALL_SECONDS):
                 if heard.payload == call:
                     self._trusted_until = called_at + TRUST_SECONDS
-                elif not heard.payload:
+                elif not heard.payload.startswith(CALL):
                     self._turn += 1
 
 
@@ -100,7 +106,7 @@ def known() -> KnownKeys:
     pid = os.getpid()
     with _starting:
         if pid not in _known:
-            _known[pid] = KnownKeys()
+            _known[pid] = KnownKeys(require("database_url").database_url)
         return _known[pid]
 
 

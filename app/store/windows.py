@@ -82,14 +82,19 @@ def offered(conn: Connection[Row], status: Status, queue: str) -> int:
 
 
 def stands_behind(conn: Connection[Row], job: Job) -> bool:
-    """Whether a job of the same organization and queue waits to be offered before this one: then no order changes."""
+    """Whether an earlier job of its organization and queue is yet to be offered, and no later one is offered already.
+
+    Then it changes nothing in the organization's order; among organizations the next dispatch decides.
+    """
     row = conn.execute(
         f"""
-        select exists (
-          select from jobs j, (select sort_key, id from jobs where id = %(id)s) me
+        with others as (
+          select j.woken_at is not null as offered, (j.sort_key, j.id) < (me.sort_key, me.id) as earlier
+            from jobs j, (select sort_key, id from jobs where id = %(id)s) me
            where j.status = %(status)s and j.queue = %(queue)s and j.org_id = %(org)s and {_WAITS}
-             and j.woken_at is null and j.desired = 'run' and j.not_before <= clock_timestamp()
-             and (j.sort_key, j.id) < (me.sort_key, me.id)) as found
+             and j.desired = 'run' and j.not_before <= clock_timestamp())
+        select exists (select from others where earlier and not offered)
+           and not exists (select from others where offered and not earlier) as found
         """,
         {"id": job.id, "status": job.status, "queue": job.queue, "org": job.org_id},
     ).fetchone()

@@ -1,41 +1,98 @@
 """Keys that a process keeps in memory: read once, and anew as soon as anything may have changed."""
 
-import os
-import signal
+import asyncio
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
 
+from app.config import settings
 from app.core import names
 from app.core.job import Key
 from app.store import keys, known_keys
-from app.store.db import transaction
+from app.store.db import session, transaction
+from app.store.known_keys import KnownKeys
+from tests.relay import Relay
 from tests.services import eventually
 
-LISTENER = "select pid from pg_stat_activity where query like %s and datname = current_database()"
+KEY_DATA, NOTIFICATION = b"K", b"A"
+"""What Postgres' messages begin with that name a process of it: a connection's own, and the one that notifies."""
 
 
 class Reader:
-    """Reads keys from Postgres, and counts how often."""
+    """Knows keys, reads others from Postgres, and counts how often."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: KnownKeys) -> None:
         self.reads = 0
+        self._known = known
 
-    def __call__(self, secret: str) -> Key | None:
-        self.reads += 1
-        with transaction() as conn:
-            return keys.with_secret(conn, secret)
+    def find(self, secret: str, overtaken: Callable[[], None] = lambda: None) -> Key | None:
+        """The key of a secret; `overtaken` is called between its reading and its return."""
+
+        def read(secret: str) -> Key | None:
+            self.reads += 1
+            with transaction() as conn:
+                found = keys.with_secret(conn, secret)
+            overtaken()
+            return found
+
+        return self._known.find(secret, read)
+
+    def knows(self, secret: str) -> bool:
+        """Whether the second of two questions is answered without a read."""
+        self.find(secret)
+        before = self.reads
+        return self.find(secret) is not None and self.reads == before
+
+
+class Pooler(Relay):
+    """Passes on what a connection's own statements cause, and not what others say, as a pooler of transactions does."""
+
+    kept_back = 0
+
+    async def _back(self, server: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        ours = 0
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                kind, size = struct.unpack("!cI", await server.readexactly(5))
+                body = await server.readexactly(size - 4)
+                [number] = struct.unpack_from("!I", body) if kind in (KEY_DATA, NOTIFICATION) else [0]
+                ours = number if kind == KEY_DATA else ours
+                if kind == NOTIFICATION and number != ours:
+                    self.kept_back += 1
+                else:
+                    answers.write(struct.pack("!cI", kind, size) + body)
+                    await answers.drain()
+
+
+def known_by(relay: Relay) -> KnownKeys:
+    """What hears of changes through a relay, in the clear."""
+    url = urlsplit(settings().database_url)
+    where = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{relay.port}"
+    return KnownKeys(url._replace(netloc=where, query="sslmode=disable&gssencmode=disable").geturl())
 
 
 @pytest.fixture
-def reader(database, monkeypatch) -> Iterator[Reader]:
+def postgres_port(database, monkeypatch) -> int:
+    """Where Postgres is; changes are asked for more often than in production."""
     monkeypatch.setattr(known_keys, "CALL_SECONDS", 0.1)
     monkeypatch.setattr(known_keys, "TRUST_SECONDS", 0.6)
-    known_keys.close()
-    eventually(lambda: not listeners())
-    yield Reader()
-    known_keys.close()
+    return urlsplit(settings().database_url).port or 5432
+
+
+@pytest.fixture
+def relay(postgres_port) -> Iterator[Relay]:
+    with Relay(postgres_port) as relay:
+        yield relay
+
+
+@pytest.fixture
+def reader(relay) -> Iterator[Reader]:
+    known = known_by(relay)
+    yield Reader(known)
+    known.end()
 
 
 def made() -> tuple[str, Key]:
@@ -47,17 +104,6 @@ def made() -> tuple[str, Key]:
     return secret, key
 
 
-def find(secret: str, reader: Callable[[str], Key | None]) -> Key | None:
-    return known_keys.known().find(secret, reader)
-
-
-def is_known(secret: str, reader: Reader) -> bool:
-    """Whether a second question in a row is answered without a read."""
-    find(secret, reader)
-    before = reader.reads
-    return find(secret, reader) is not None and reader.reads == before
-
-
 def change(statement: str, key: Key) -> None:
     with transaction() as conn:
         conn.execute("insert into orgs (id) values ('known-2') on conflict do nothing")
@@ -67,8 +113,19 @@ def change(statement: str, key: Key) -> None:
 
 def test_a_key_is_read_once(reader):
     secret, key = made()
-    eventually(lambda: is_known(secret, reader))
-    assert find(secret, reader) == key
+    eventually(lambda: reader.knows(secret))
+    assert reader.find(secret) == key
+
+
+def test_a_key_is_read_again_after_a_while_whatever_is_heard(reader, monkeypatch):
+    monkeypatch.setattr(known_keys, "KEPT_SECONDS", 0.0)
+    other, _ = made()
+    secret, _ = made()
+    reader.find(secret)
+    monkeypatch.setattr(known_keys, "KEPT_SECONDS", 30.0)
+    eventually(lambda: reader.knows(other))
+    monkeypatch.setattr(known_keys, "KEPT_SECONDS", 0.0)
+    assert not reader.knows(secret)
 
 
 @pytest.mark.parametrize(
@@ -81,87 +138,97 @@ def test_a_key_is_read_once(reader):
         "update api_keys set hash = '\\x00' where id = %(id)s",
         "update projects set org_id = 'known-2' where id = (select project_id from api_keys where id = %(id)s)",
         "delete from api_keys where id = %(id)s",
+        "truncate api_keys cascade",
     ],
 )
 def test_what_a_change_made_of_a_key_is_known_soon(reader, statement):
     secret, key = made()
-    eventually(lambda: is_known(secret, reader))
+    eventually(lambda: reader.knows(secret))
     change(statement, key)
-    eventually(lambda: find(secret, reader) != key, seconds=10)
+    eventually(lambda: reader.find(secret) != key, seconds=10)
     change("update projects set org_id = 'known' where id = 'known'", key)
     change("delete from api_keys where hash = '\\x00'", key)
 
 
-def test_the_note_of_a_keys_last_use_is_no_change(reader):
-    secret, key = made()
-    other, _ = made()
-    eventually(lambda: is_known(secret, reader) and is_known(other, reader))
-    with transaction() as conn:
-        keys.used(conn, key.id)
-    before = reader.reads
-    change("update api_keys set strict_status = true where id = %(id)s", key)  # comes behind the note
-    eventually(lambda: find(secret, reader).strict_status)
-    assert reader.reads == before + 1
+def test_the_note_of_a_keys_last_use_is_no_change(database):
+    _, key = made()
+    with session() as ears:
+        ears.execute(f"listen {known_keys.CHANNEL}")
+        with transaction() as conn:
+            keys.used(conn, key.id)
+            conn.execute("select pg_notify(%s, 'end')", (known_keys.CHANNEL,))
+        heard = next(said for said in ears.notifies() if not said.payload.startswith(known_keys.CALL))
+    assert heard.payload == "end"
 
 
 def test_a_key_that_was_unknown_is_found_once_it_is_made(reader):
+    other, _ = made()
     secret = names.api_key()
-    assert find(secret, reader) is None
+    eventually(lambda: reader.knows(other))
+    assert reader.find(secret) is None
     with transaction() as conn:
         keys.create(conn, secret, project_id="known", org_id="known", name="n", scopes=["read"], strict=False)
-    assert find(secret, reader) is not None
+    assert reader.find(secret) is not None
 
 
 def test_a_key_that_changes_while_it_is_read_is_not_kept(reader):
     secret, key = made()
     other, _ = made()
-    eventually(lambda: is_known(other, reader))
+    eventually(lambda: reader.knows(other))
 
-    def overtaken(secret: str) -> Key | None:
-        found = reader(secret)
+    def revoked_meanwhile() -> None:
         change("update api_keys set revoked_at = clock_timestamp() where id = %(id)s", key)
         before = reader.reads
-        eventually(lambda: find(other, reader) is not None and reader.reads > before)  # the change was heard
-        return found
+        eventually(lambda: reader.find(other) is not None and reader.reads > before)  # the change was heard
 
-    assert find(secret, overtaken) == key
-    assert find(secret, reader) is None
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    assert reader.find(secret, revoked_meanwhile) == key
+    assert reader.find(secret) is None
 
 
-def listeners() -> list[int]:
-    """The processes of Postgres behind the connections that listen."""
-    with transaction() as conn:
-        return [row["pid"] for row in conn.execute(LISTENER, ("select pg_notify%",))]
-
-
-def test_no_key_is_known_while_changes_cannot_be_heard_and_all_that_was_missed_is_made_good(reader):
+def test_no_key_is_known_while_changes_cannot_be_heard_and_all_that_was_missed_is_made_good(reader, relay):
     secret, key = made()
-    eventually(lambda: is_known(secret, reader))
-    [pid] = listeners()
-    with frozen(pid):
-        eventually(lambda: not is_known(secret, reader), seconds=10)
-        change("update api_keys set strict_status = true where id = %(id)s", key)
-        found = find(secret, reader)
-        assert found is not None
-        assert found.strict_status
-    eventually(lambda: is_known(secret, reader))
+    eventually(lambda: reader.knows(secret))
+    relay.freeze()
+    change("update api_keys set strict_status = true where id = %(id)s", key)
+    eventually(lambda: not reader.knows(secret), seconds=10)
+    found = reader.find(secret)
+    assert found is not None
+    assert found.strict_status
+    relay.thaw()
+    eventually(lambda: reader.knows(secret))
 
 
-def test_what_changes_while_a_connection_is_cut_off_is_known_as_soon_as_it_is_made_again(reader):
+def test_no_key_is_known_while_the_connection_is_cut_off_and_what_changed_meanwhile_is_known_behind_it(reader, relay):
     secret, key = made()
-    eventually(lambda: is_known(secret, reader))
-    [first] = listeners()
-    with transaction() as conn:
-        conn.execute("select pg_terminate_backend(%s)", (first,))
-        conn.execute("update api_keys set scopes = '{read}' where id = %s", (key.id,))
-    eventually(lambda: listeners() not in ([], [first]) and is_known(secret, reader))
-    assert find(secret, reader).scopes == ("read",)
+    eventually(lambda: reader.knows(secret))
+    relay.cut()
+    eventually(lambda: not reader.knows(secret), seconds=10)
+    change("update api_keys set scopes = '{read}' where id = %(id)s", key)
+    relay.mend()
+    eventually(lambda: reader.knows(secret))
+    assert reader.find(secret).scopes == ("read",)
+
+
+def test_what_is_read_while_a_connection_is_being_made_is_not_kept(reader, relay):
+    secret, key = made()
+    other, _ = made()
+    eventually(lambda: reader.knows(secret))
+    relay.freeze()
+    relay.cut()
+    relay.mend()
+    eventually(lambda: relay.connections)
+    assert not reader.knows(secret)
+    change("update api_keys set scopes = '{read}' where id = %(id)s", key)
+    relay.thaw()
+    eventually(lambda: reader.knows(other))
+    assert reader.find(secret).scopes == ("read",)
+
+
+def test_a_connection_that_hears_only_itself_is_never_trusted(postgres_port):
+    secret, _ = made()
+    with Pooler(postgres_port) as pooler:
+        known = known_by(pooler)
+        reader = Reader(known)
+        eventually(lambda: pooler.kept_back >= 3)
+        assert not reader.knows(secret)
+        known.end()

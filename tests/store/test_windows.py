@@ -148,6 +148,14 @@ def test_a_job_stands_behind_none_that_is_offered_or_cannot_be_or_comes_later(tw
     assert not stands_behind(newer)
 
 
+def test_a_job_whose_turn_is_before_one_that_is_offered_stands_behind_none(two, key_id):
+    latest = queued(made(key_id))
+    assert stands_behind(two[1])
+    with transaction() as conn:
+        conn.execute("update jobs set woken_at = clock_timestamp() where id = %s", (latest.id,))
+    assert not stands_behind(two[1])
+
+
 def test_a_job_with_a_higher_priority_stands_behind_no_other(two):
     _, newer = two
     with transaction() as conn:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import EXCLUDE, fields, validate
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from app.actions import models, serving, weights
 from app.core.job import Checkpoint, Model
@@ -46,7 +46,7 @@ class ModelList(Answer):
     data = fields.List(fields.Nested(ModelSchema), required=True)
 
 
-class ChatSchema(Answer):
+class ChatSchema(Schema):
     """A wish to chat; only the model's name is read."""
 
     class Meta:
