@@ -40,8 +40,11 @@ def duration(runs: Sequence[Run], tokens: int) -> Range | None:
     expected = start + per_token * tokens
     shares = [run.seconds / (start + per_token * run.tokens) for run in timed]
     low, high = min(min(shares), 1 - LEAST_SPREAD), max(max(shares), 1 + LEAST_SPREAD)
-    jobs = "1 earlier job" if len(timed) == 1 else f"{len(timed)} earlier jobs"
-    return Range(expected, expected * low, expected * high, f"{jobs} of this model and training type")
+    return Range(expected, expected * low, expected * high, _like_this(len(timed)))
+
+
+def _like_this(count: int) -> str:
+    return f"{count} earlier {'job' if count == 1 else 'jobs'} of this model and training type"
 
 
 def _fit(runs: Sequence[Run]) -> tuple[float, float]:
@@ -61,7 +64,7 @@ def memory(runs: Sequence[Run], words: Mapping[str, str], training_type: str) ->
     """Bytes that the trainer will need, and what says so: the most of earlier jobs, else the catalogue's figure."""
     measured = [run.memory_bytes for run in runs if run.memory_bytes]
     if measured:
-        return max(measured), f"the most that {len(measured)} earlier jobs of this model and training type needed"
+        return max(measured), f"the most that {_like_this(len(measured))} needed"
     size = _SIZE.match(words.get(training_type, ""))
     return None if size is None else (int(float(size[1]) * _UNITS[size[2]]), "the catalogue's figure")
 

@@ -48,6 +48,10 @@ def test_measured_memory_goes_before_the_catalogues_words():
         500,
         "the most that 2 earlier jobs of this model and training type needed",
     )
+    assert memory([run(1, 1.0, 300)], {}, "lora") == (
+        300,
+        "the most that 1 earlier job of this model and training type needed",
+    )
     assert memory([run(1, 1.0)], {"lora": "1.5 GB"}, "lora") == (1_500_000_000, "the catalogue's figure")
     assert memory([], {"lora": "plenty"}, "lora") is None
 
