@@ -232,3 +232,22 @@ def test_a_connection_that_hears_only_itself_is_never_trusted(postgres_port):
         eventually(lambda: pooler.kept_back >= 3)
         assert not reader.knows(secret)
         known.end()
+
+
+def test_a_schema_that_tells_of_no_change_is_never_trusted(reader, caplog):
+    secret, _ = made()
+    eventually(lambda: reader.knows(secret))
+    with transaction() as conn:
+        conn.execute(f"alter function {known_keys.TRIGGERED} rename to tell_of_nothing")
+    try:
+        with transaction() as conn:
+            conn.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where query like 'listen %' and datname = current_database()"
+            )
+        eventually(lambda: "tell_of_keys" in caplog.text)
+        assert not reader.knows(secret)
+    finally:
+        with transaction() as conn:
+            conn.execute(f"alter function tell_of_nothing rename to {known_keys.TRIGGERED}")
+    eventually(lambda: reader.knows(secret))
