@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg import Connection, OperationalError
+from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -15,8 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from app.config import require
 from app.core.errors import Unavailable
-
-Row = dict[str, Any]
+from app.store.connections import Connection, Row
 
 PATIENCE: dict[str, Any] = {
     "connect_timeout": 5,
@@ -45,6 +44,7 @@ def _pool() -> ConnectionPool[Connection[Row]]:
 def _open() -> ConnectionPool[Connection[Row]]:
     return ConnectionPool(
         require("database_url").database_url,
+        connection_class=Connection[Row],
         kwargs={"row_factory": dict_row, "autocommit": True, **PATIENCE},
         min_size=1,
         max_size=16,

@@ -8,6 +8,7 @@ from app.core.errors import Unknown
 from app.core.job import Job
 from app.core.states import Desired, Status
 from app.store import rows
+from app.store.connections import fetch
 from app.store.db import Connection, Row, jsonb
 
 COLUMNS = rows.columns(Job)
@@ -22,13 +23,13 @@ def read(**row: Any) -> Job:
 
 def maybe(conn: Connection[Row], query: str, params: Mapping[str, Any]) -> Job | None:
     """The job that a statement returned, or None."""
-    row = conn.execute(query, params).fetchone()
-    return None if row is None else read(**row)
+    found = fetch(conn, query, params)
+    return read(**found[0]) if found else None
 
 
 def several(conn: Connection[Row], query: str, params: Mapping[str, Any]) -> list[Job]:
     """The jobs that a statement returned."""
-    return [read(**row) for row in conn.execute(query, params)]
+    return [read(**row) for row in fetch(conn, query, params)]
 
 
 def lock_creation(conn: Connection[Row], name: str) -> None:

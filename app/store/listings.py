@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from app.core.errors import Invalid
 from app.core.filters import And, Comparison, Literal, Not, Or, Term
 from app.core.listings import Fields, Listed, Listing, Order
-from app.store import rows
 from app.store.db import Connection, Row
 
 T = TypeVar("T")
@@ -26,22 +25,23 @@ def page(
     """
     values = dict(params)
     condition = "true" if listing.where is None else _condition(listing.where, fields, values)
-    row = conn.execute(f"select count(*) n from ({source}) listed where {condition}", values).fetchone()
+    count = f"select count(*) n from ({source}) listed where {condition}"
+    row = conn.execute(count, values, prepare=False).fetchone()  # as the caller's filters differ, so do the texts
     assert row is not None
     behind = "true" if listing.after is None else _behind(listing.order, listing.after, fields, values)
     order = ", ".join(f"{_column(each.field, fields)} {_direction(each)}" for each in listing.order)
     key = listing.order[-1].field
-    found = rows.many(  # only what is on the page is read whole: all else has its keys put in order
-        conn,
-        kind,
+    found = conn.execute(  # only what is on the page is read whole: all else has its keys put in order
         f"""
         select * from ({source}) listed where {key} = any (array(
                select {key} from ({source}) listed where ({condition}) and ({behind}) order by {order} limit %(limit)s))
          order by {order}
         """,
         {**values, "limit": listing.limit + 1},
-    )
-    return Listed(found[: listing.limit], has_more=len(found) > listing.limit, total=row["n"])
+        prepare=False,
+    ).fetchall()
+    items = [kind(**each) for each in found[: listing.limit]]
+    return Listed(items, has_more=len(found) > listing.limit, total=row["n"])
 
 
 def _direction(order: Order) -> str:

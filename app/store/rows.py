@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from app.store.db import Connection, Row
+from app.store.connections import Connection, Row, fetch
 
 T = TypeVar("T")
 
@@ -16,10 +16,10 @@ def columns(kind: type) -> str:
 
 def one(conn: Connection[Row], kind: type[T], query: str, params: Mapping[str, Any]) -> T | None:
     """The first row of a statement, or None."""
-    row = conn.execute(query, params).fetchone()
-    return None if row is None else kind(**row)
+    found = fetch(conn, query, params)
+    return kind(**found[0]) if found else None
 
 
 def many(conn: Connection[Row], kind: type[T], query: str, params: Mapping[str, Any]) -> list[T]:
     """All rows of a statement."""
-    return [kind(**row) for row in conn.execute(query, params)]
+    return [kind(**row) for row in fetch(conn, query, params)]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from marshmallow import Schema, fields, pre_dump
 
+from app.core.states import Status
 from app.dialects.answers import Answer
 
 
@@ -14,11 +15,23 @@ class Inner:
     number: int = 3
 
 
+TREE = {
+    "leaf": "7",
+    "inner": Inner(5),
+    "yes": "yes",
+    "true": True,
+    "status": Status.QUEUED,
+    "int": 2,
+    "whole": 3,
+    "raw": [1],
+}
+
+
 @dataclass
 class Thing:
     name: str = "thing"
     nothing: None = None
-    tree: dict[str, Any] = field(default_factory=lambda: {"leaf": "7", "inner": Inner(5)})
+    tree: dict[str, Any] = field(default_factory=lambda: dict(TREE))
     inner: Inner = field(default_factory=Inner)
     other: Inner = field(default_factory=Inner)
     several: tuple[Inner, ...] = (Inner(1), Inner(2))
@@ -41,6 +54,12 @@ def schema_of(base):
         made_by_default = fields.List(fields.String(), dump_default=list)
         attribute_of_an_item = fields.Integer(attribute="tree.inner.number")
         no_such_way = fields.Integer(attribute="tree.nowhere.number", dump_default=9)
+        number_as_text = fields.String(attribute="tree.int")
+        number_with_a_fraction = fields.Float(attribute="tree.whole")
+        text_as_truth = fields.Boolean(attribute="tree.yes")
+        truth_as_number = fields.Integer(attribute="tree.true")
+        one_of_some = fields.String(attribute="tree.status")
+        raw = fields.Raw(attribute="tree.raw")
         inner = fields.Nested(Part)
         other = fields.Nested(Part(only=("number",)))
         several = fields.List(fields.Nested(Part))

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
-from psycopg.rows import dict_row
 
 from app.embedded import procfile
 from app.embedded.processes import free_port
 from app.embedded.stack import ROOT, Stack, as_shipped
+from app.store.db import session
 from tests.e2e.conftest import SETTINGS, client_of, step, succeeded, trainers, until, upload
 from tests.services import eventually, is_gone
 from tests.store import laws
@@ -100,7 +99,7 @@ def rows_of(client: OpenAI) -> str:
 
 def kept(stack: Stack, *jobs: FineTuningJob) -> list[laws.Kept]:
     """The rows of jobs, of which the laws of the protocol hold."""
-    with psycopg.connect(stack.environment["DATABASE_URL"], row_factory=dict_row) as conn:
+    with session(stack.environment["DATABASE_URL"]) as conn:
         found = list(laws.kept(conn, [job.id for job in jobs]).values())
     for one in found:
         laws.hold_of(one)

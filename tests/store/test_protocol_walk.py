@@ -198,7 +198,7 @@ class Walk(World):
 
 @pytest.fixture
 def conn(key_id: str, database_url: str) -> Iterator[Connection[Row]]:
-    with psycopg.connect(database_url, row_factory=dict_row) as conn:
+    with Connection[Row].connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         yield conn
         conn.rollback()
 

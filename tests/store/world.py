@@ -31,6 +31,7 @@ class World(RuleBasedStateMachine):
     def __init__(self, conn: Connection[Row]) -> None:
         super().__init__()
         conn.rollback()
+        conn.execute("begin")
         self.conn = conn
         self.key_id = keys.adopt(conn, names.api_key()).id
         self.seen: dict[str, laws.Kept] = {}

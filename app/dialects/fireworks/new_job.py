@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -209,9 +210,15 @@ def _wanted(
     return Wanted(new, start)
 
 
+@cache
+def _read_by(schema: type[Schema]) -> dict[str, fields.Field[Any]]:
+    """The fields of a schema by their names on the wire: to make one costs more than to read a body."""
+    return {str(field.data_key): field for field in schema().fields.values()}
+
+
 def unused(schema: type[Schema], body: Mapping[str, Any]) -> list[str]:
     """The members of a body that mean something and that no field of the schema reads, with dotted names."""
-    read = {str(field.data_key): field for field in schema().fields.values()}
+    read = _read_by(schema)
     found = resources.ignored(body, set(read))
     for name, field in read.items():
         if isinstance(field, fields.Nested) and isinstance(body.get(name), Mapping):
@@ -222,7 +229,7 @@ def unused(schema: type[Schema], body: Mapping[str, Any]) -> list[str]:
 def placed(name: str, method: str) -> str:
     """Where in a body of this method a hyperparameter of ours, or another part of a NewJob, stands."""
     wire = next((resources.camel(wire) for wire, ours in DIRECT.items() if ours == name), PLACES.get(name, name))
-    nested = method == "dpo" and wire in {str(field.data_key) for field in TrainingConfigSchema().fields.values()}
+    nested = method == "dpo" and wire in _read_by(TrainingConfigSchema)
     return f"trainingConfig.{wire}" if nested else wire
 
 

@@ -22,6 +22,7 @@ blueprint = Blueprint(
     "fine-tuning", __name__, url_prefix="/v1/fine_tuning/jobs", description="Fine-tuning jobs and what becomes of them"
 )
 
+JOB, DRY_RUN = JobSchema(), DryRunSchema()
 METADATA_FILTER = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
@@ -59,8 +60,8 @@ def create(new: NewJob) -> Response:
     new = portkey.applied(new, request, g.body)
     try:
         if new.dry_run:
-            return jsonify(DryRunSchema().dump(dry_runs.make(caller(), new)))
-        return jsonify(JobSchema().dump(jobs.create(caller(), new, submission(request.headers, g.body))))
+            return jsonify(DRY_RUN.dump(dry_runs.make(caller(), new)))
+        return jsonify(JOB.dump(jobs.create(caller(), new, submission(request.headers, g.body))))
     except Unfit as error:
         raise unfit(error, g.body) from error
 

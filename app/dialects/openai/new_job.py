@@ -157,12 +157,15 @@ def _placed(path: list[str], message: str) -> dict[str, Any]:
     return {first: _placed(rest, message) if rest else [message]}
 
 
+KNOWN_KEYS = frozenset(NewJobSchema().fields)
+
+
 def _unknown_keys(body: Mapping[str, Any]) -> list[str]:
     """The members that nothing reads, with dotted names."""
     method = body.get("method") or {}
     named = method.get("type", "supervised")
     return [
-        *(key for key in body if key not in NewJobSchema().fields),
+        *(key for key in body if key not in KNOWN_KEYS),
         *(f"method.{key}" for key in method if key not in ("type", *METHODS)),
         *(f"method.{named}.{key}" for key in method.get(named) or {} if key != "hyperparameters"),
     ]
