@@ -1,6 +1,7 @@
 """What every dialect is made of: its blueprints, its way to render an error, its reading of bodies. No wire names."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -33,6 +34,18 @@ class BodyParser(FlaskParser):
     OF_ANY_TYPE = False
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": None}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._of_empty_query: dict[Any, Any] = {}
+
+    def parse(self, argmap: Any, req: Request | None = None, *, location: str | None = None, **options: Any) -> Any:
+        """As its parent does; what a schema makes of an empty query is worked out once."""
+        if location != "query" or (req or request).args:
+            return super().parse(argmap, req, location=location, **options)
+        if argmap not in self._of_empty_query:
+            self._of_empty_query[argmap] = super().parse(argmap, req, location=location, **options)
+        return copy(self._of_empty_query[argmap])
 
     def load_json(self, req: Request, schema: Schema) -> dict[str, Any]:
         g.body = bodies.read_json(req, of_any_type=self.OF_ANY_TYPE)
