@@ -40,7 +40,7 @@ def _member(name: str, field: fields.Field[Any]) -> Dumped:
     found = _lookup((field.attribute or name).split("."), field.dump_default)
     if type(field)._serialize is fields.Field._serialize:
         return found  # as raw values, which are what they are
-    as_it_is = AS_THEY_ARE.get(type(field))
+    as_it_is = None if getattr(field, "as_string", False) else AS_THEY_ARE.get(type(field))
 
     def member(obj: Any) -> Any:
         value = found(obj)

@@ -40,7 +40,7 @@ class BodyParser(FlaskParser):
         self._of_empty_query: dict[Any, Any] = {}
 
     def parse(self, argmap: Any, req: Request | None = None, *, location: str | None = None, **options: Any) -> Any:
-        """As its parent does; what a schema makes of an empty query is worked out once."""
+        """As its parent does; what a schema makes of an empty query, which must not change, is worked out once."""
         if location != "query" or (req or request).args:
             return super().parse(argmap, req, location=location, **options)
         if argmap not in self._of_empty_query:

@@ -86,7 +86,7 @@ class KnownKeys:
         Postgres hands a connection its own calls with the answer, and so would a pooler that hands on no others.
         """
         ears.execute(f"select '{TRIGGERED}'::regproc")  # a schema without it tells nothing
-        ears.execute(f"listen {CHANNEL}")
+        ears.execute(f"listen {CHANNEL}")  # and nothing with parameters: its answer would take notifications along
         while not self._ended.is_set():
             called_at, call = time.monotonic(), CALL + uuid.uuid4().hex
             voice.execute("select pg_notify(%s, %s)", (CHANNEL, call))

@@ -23,6 +23,7 @@ TREE = {
     "status": Status.QUEUED,
     "int": 2,
     "whole": 3,
+    "seven": 7,
     "raw": [1],
 }
 
@@ -59,6 +60,7 @@ def schema_of(base):
         text_as_truth = fields.Boolean(attribute="tree.yes")
         truth_as_number = fields.Integer(attribute="tree.true")
         one_of_some = fields.String(attribute="tree.status")
+        number_in_quotes = fields.Integer(attribute="tree.seven", as_string=True)
         raw = fields.Raw(attribute="tree.raw")
         inner = fields.Nested(Part)
         other = fields.Nested(Part(only=("number",)))

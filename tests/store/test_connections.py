@@ -16,7 +16,8 @@ from tests.services import eventually
 ADD = "select %(a)s::int + %(b)s::int as sum"
 MANY_KINDS = """
     select %(text)s::text as text, %(number)s::int as int, %(number)s::bigint as bigint, 1.5::float8 as float,
-           2.25::numeric as numeric, true as yes, null::text as nothing, %(json)s::jsonb as jsonb, '[1]'::json as json,
+           2.25::numeric as numeric, true as yes, null::text as nothing,
+           1.1::real as real, 'jobs'::regclass as class, %(json)s::jsonb as jsonb, '[1]'::json as json,
            timestamptz '2026-11-25 12:00:00.123456+02' as time, interval '1.5 s' as interval, %(list)s::text[] as list,
            '\\x00ff'::bytea as bytes, 'jobs'::name as name, '{1,2}'::int[] as ints, %(text)s like '100 %%' as matches
 """
@@ -51,13 +52,42 @@ def test_a_statement_is_prepared_once_and_stays_so_over_a_rollback(conn):
     assert conn.execute(PREPARED, ("%::int + %",)).fetchone() == {"n": 1}
 
 
+def test_a_statement_whose_columns_got_other_types_fails_once_and_is_prepared_anew(conn):
+    conn.execute("create temporary table measured as select 1::int as n")
+    ask = "select n from measured where n < %(most)s"
+    assert fetch(conn, ask, {"most": 2}) == [{"n": 1}]
+    conn.execute("alter table measured alter n type text")
+    conn.execute("alter table measured alter n type float8 using n::float8")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        fetch(conn, ask, {"most": 2})
+    assert fetch(conn, ask, {"most": 2}) == [{"n": 1.0}]
+
+
+def test_a_result_is_let_go_of_once_it_is_read(conn):
+    fetch(conn, ADD, {"a": 1, "b": 2})
+    assert conn.adapting.pgresult is None
+
+
+def test_many_rows_are_written_as_psycopg_does_it(conn):
+    conn.execute("create temporary table pairs (a int, b int)")
+    with conn.cursor() as cursor:
+        cursor.executemany("insert into pairs values (%s, %s)", [(1, 2), (3, 4)])
+    assert conn.execute("select sum(a + b) as sum from pairs").fetchone() == {"sum": 10}
+
+
+def test_percent_signs_are_read_as_psycopg_reads_them(conn):
+    text = "select '%%(a)s' as literal, 7 %% %(a)s::int as rest, %(a)s::int as again"
+    expected = [{"literal": "%(a)s", "rest": 1, "again": 3}]
+    assert fetch(conn, text, {"a": 3}) == conn.execute(text, {"a": 3}).fetchall() == expected
+
+
 def test_what_differs_in_its_text_is_not_kept_prepared(conn):
     conn.execute("select %s::int as asked_once", (1,), prepare=False)
     assert conn.execute(PREPARED, ("%asked_once%",)).fetchone() == {"n": 0}
 
 
 @pytest.mark.parametrize("values", [(1, 2), (40_000, 2), (2**40, 2), (None, 2)])
-def test_values_of_any_kind_go_into_one_statement(conn, values):
+def test_a_parameter_takes_values_of_any_type(conn, values):
     text = "select %(a)s::bigint + %(b)s as sum"
     a, b = values
     assert fetch(conn, text, {"a": a, "b": b}) == [{"sum": None if a is None else a + b}]
