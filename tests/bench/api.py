@@ -18,7 +18,7 @@ from app.core.states import Status
 from app.embedded import postgres, redis
 from app.embedded.processes import free_port
 from app.store import events, files, jobs, keys, leases
-from app.store.db import transaction
+from app.store.db import autocommit, transaction
 from app.store.migrate import migrate
 from tests.bench import doors, statements
 from tests.bench.load import Load, Request, generate
@@ -173,6 +173,8 @@ def _fill() -> tuple[str, str, str]:
         events.append(
             conn, held, [NewEvent(f"Step {n}/40: training loss=0.1", type="metrics") for n in range(40)], seq=0
         )
+    with autocommit() as conn:
+        conn.execute("analyze")  # as autovacuum does of tables that have grown
     return secret, job.id, file.id
 
 
