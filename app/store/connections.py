@@ -62,9 +62,7 @@ class Connection(psycopg.Connection[R]):
         try:
             return self._checked(self.pgconn.exec_prepared(name, values, formats))
         except (errors.FeatureNotSupported, errors.InvalidSqlStatementName):
-            del self._names[
-                statement
-            ]  # a column has another type now, or a pooler forgot: it is prepared anew next time
+            del self._names[statement]  # a column got another type, or a pooler forgot: next time it is prepared anew
             raise
 
     def _prepare(self, statement: Prepared) -> bytes:
