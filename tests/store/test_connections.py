@@ -41,10 +41,8 @@ def test_a_row_is_the_same_whichever_way_it_is_read(conn):
 
 
 def test_a_statement_is_prepared_once_and_stays_so_over_a_rollback(conn):
-    for _ in range(9):
-        conn.execute(
-            "select 1"
-        )  # which psycopg would prepare in its own way after five times, and forget with all else
+    for _ in range(9):  # after five times psycopg would prepare it in its own way, and forget it with all else
+        conn.execute("select 1")
     for _ in range(3):
         assert fetch(conn, ADD, {"a": 1, "b": 2}) == [{"sum": 3}]
         with conn.transaction(force_rollback=True):
